@@ -1,0 +1,156 @@
+"""tensorgrad: automatic differentiation from scratch, with PyTorch's semantics, on NumPy or CuPy.
+
+>>> import tensorgrad as tg
+>>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> y = (x ** 2).sum()
+>>> y.backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
+
+import tensorgrad.ops.methods  # gives Tensor its operators and methods
+from tensorgrad.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tensorgrad.device import (
+    Device,
+    get_default_device,
+    set_default_device,
+)
+from tensorgrad.dtypes import (
+    double,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    set_default_dtype,
+    uint8,
+)
+from tensorgrad.mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from tensorgrad.ops.arithmetic import (
+    add,
+    divide,
+    multiply,
+    negative,
+    power,
+    square,
+    subtract,
+)
+from tensorgrad.ops.elementwise import (
+    absolute,
+    clamp,
+    cos,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    isfinite,
+    isnan,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    not_equal,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    tanh,
+    where,
+)
+from tensorgrad.ops.indexing import (
+    take_along_dim,
+)
+from tensorgrad.ops.loss import (
+    log_softmax,
+    logsumexp,
+    softmax,
+)
+from tensorgrad.ops.matmul import (
+    matmul,
+)
+from tensorgrad.ops.reduction import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    max,
+    mean,
+    min,
+    std,
+    sum,
+    var,
+)
+from tensorgrad.ops.shape import (
+    broadcast_to,
+    cat,
+    clone,
+    flatten,
+    permute,
+    reshape,
+    squeeze,
+    stack,
+    transpose,
+    unbind,
+    unsqueeze,
+)
+from tensorgrad.random import (
+    Generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    set_rng_state,
+)
+from tensorgrad.tensor import (
+    Tensor,
+)
+
+abs = absolute
+bool = tensorgrad.dtypes.bool_
+concat = cat
+div = divide
+eq, ge, gt, le, lt, ne = equal, greater_equal, greater, less_equal, less, not_equal
+mul = multiply
+neg = negative
+pow = power
+sub = subtract
+
+__version__ = "0.1.0"

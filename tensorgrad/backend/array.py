@@ -1,0 +1,228 @@
+"""Kernels written once for every array library that speaks NumPy's names: the complete reference set.
+
+`ArrayBackend(xp)` is the backend over the module xp. Only names that NumPy and CuPy share are used, and no array is ever
+turned into a Python number on the way (on a GPU that would wait for the device). What one library can do faster
+is overridden in cpu.py or cuda.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend.convolution import ConvolutionKernels
+from tensorgrad.backend.normalization import NormalizationKernels
+from tensorgrad.backend.pooling import PoolingKernels
+from tensorgrad.device import Device
+
+Array = Any
+
+# Our name -> the array library's. Functions of a fixed number of arrays, element by element.
+ELEMENTWISE = {
+    "add": "add",
+    "subtract": "subtract",
+    "multiply": "multiply",
+    "divide": "true_divide",
+    "power": "power",
+    "negative": "negative",
+    "exp": "exp",
+    "log": "log",
+    "sqrt": "sqrt",
+    "sin": "sin",
+    "cos": "cos",
+    "tanh": "tanh",
+    "abs": "absolute",
+    "sign": "sign",
+    "square": "square",
+    "reciprocal": "reciprocal",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "where": "where",
+    "equal": "equal",
+    "not_equal": "not_equal",
+    "less": "less",
+    "less_equal": "less_equal",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+    "logical_and": "logical_and",
+    "logical_or": "logical_or",
+    "logical_not": "logical_not",
+    "isnan": "isnan",
+    "isfinite": "isfinite",
+}
+
+# Functions of an array and settings, with the same arguments here and there.
+STRUCTURAL = (
+    "argmax",
+    "argmin",
+    "broadcast_to",
+    "concatenate",
+    "expand_dims",
+    "flip",
+    "matmul",
+    "may_share_memory",
+    "ones_like",
+    "reshape",
+    "stack",
+    "take_along_axis",
+    "transpose",
+    "zeros_like",
+)
+
+
+class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
+    """The kernels over one array library. `name` is the device type; `array_type` the type of its arrays."""
+
+    name: str
+    array_type: type
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        for ours, theirs in ELEMENTWISE.items():
+            setattr(self, ours, getattr(xp, theirs))
+        for name in STRUCTURAL:
+            setattr(self, name, getattr(xp, name))
+
+    def __getattr__(self, name: str) -> Any:  # only for names that are nowhere: say which kernel is missing
+        raise AttributeError(f"the {type(self).__name__} has no kernel {name!r}")
+
+    # devices and hosts
+
+    def check_device(self, device: Device) -> None:
+        """Refuse a device number that is not there."""
+
+    def device_of(self, x: Array) -> Device:
+        """Where the array lives."""
+        return Device(self.name)
+
+    def to_host(self, x: Array) -> numpy.ndarray:
+        """The values as a NumPy array."""
+        raise NotImplementedError
+
+    def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Array:
+        """A NumPy array's values as an array here."""
+        return self.xp.asarray(x)
+
+    # creation
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        return self.xp.asarray(x, dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype)
+
+    def ones(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.ones(shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Array:
+        return self.xp.full(shape, value, dtype)
+
+    def arange(self, start: Any, stop: Any, step: Any, dtype: Any) -> Array:
+        return self.xp.arange(start, stop, step, dtype=dtype)
+
+    def random_generator(self, seed: Any) -> Any:
+        """A generator of random numbers here, with NumPy's Generator methods random and standard_normal."""
+        return self.xp.random.default_rng(seed)
+
+    # element by element
+
+    def cast(self, x: Array, dtype: Any) -> Array:
+        return x.astype(dtype)
+
+    def copy(self, x: Array) -> Array:
+        return x.copy(order="K")
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + e^-x), without overflow: the exponential is only ever taken of -|x|."""
+        xp = self.xp
+        e = xp.exp(-xp.absolute(x))
+        return xp.where(x >= 0, 1, e) / (1 + e)
+
+    def relu(self, x: Array) -> Array:
+        return self.xp.maximum(x, 0)
+
+    def relu_grad(self, dz: Array, z: Array) -> Array:
+        """dz where z > 0, else a true zero (also where dz is not finite)."""
+        return self.xp.where(z > 0, dz, 0)
+
+    def clamp(self, x: Array, low: Any, high: Any) -> Array:
+        if low is not None:
+            x = self.xp.maximum(x, low)
+        if high is not None:
+            x = self.xp.minimum(x, high)
+        return x
+
+    # reductions; `axis` is a tuple of axes, None means all
+
+    def sum(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        return x.sum(axis=axis, keepdims=keepdims)
+
+    def mean(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        return x.mean(axis=axis, keepdims=keepdims)
+
+    def amax(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        return x.max(axis=axis, keepdims=keepdims)
+
+    def amin(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        return x.min(axis=axis, keepdims=keepdims)
+
+    def var(self, x: Array, axis: Any, correction: int, keepdims: bool) -> Array:
+        return x.var(axis=axis, ddof=correction, keepdims=keepdims)
+
+    # indexing: `index` is anything NumPy takes; arrays in it live on this device
+
+    def getitem(self, x: Array, index: Any) -> Array:
+        return x[index]
+
+    def unslice(self, dz: Array, index: Any, shape: tuple[int, ...]) -> Array:
+        """z = 0 of `shape`, then z[index] = dz, for an index of slices and numbers: its adjoint."""
+        z = self.xp.zeros(shape, dz.dtype)
+        z[index] = dz
+        return z
+
+    def nonzero(self, mask: Array) -> tuple[Array, ...]:
+        """The positions of the true values, an array of indices a dimension."""
+        found: tuple[Array, ...] = self.xp.nonzero(mask)
+        return found
+
+    def scatter_add(self, dz: Array, index: Any, shape: tuple[int, ...]) -> Array:
+        """z = 0 of `shape`, then z[index] += dz, repeated indices adding up: the adjoint of getitem."""
+        z = self.xp.zeros(shape, dz.dtype)
+        self.xp.add.at(z, index, dz)
+        return z
+
+    def put_along_axis(self, dz: Array, index: Array, axis: int, size: int) -> Array:
+        """z = 0, z[..., index, ...] += dz along one axis of the given size: the adjoint of take_along_axis."""
+        xp = self.xp
+        axis %= dz.ndim
+        shape = dz.shape[:axis] + (size,) + dz.shape[axis + 1 :]
+        places: list[Array] = []
+        for dim, length in enumerate(dz.shape):
+            if dim == axis:
+                places.append(index)
+            else:
+                places.append(xp.arange(length).reshape((-1,) + (1,) * (dz.ndim - dim - 1)))
+        return self.scatter_add(dz, tuple(places), shape)
+
+    def pad(self, x: Array, widths: tuple[tuple[int, int], ...], value: float) -> Array:
+        """x with a border of `value`; keeps the order in which x lies in memory."""
+        shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
+        z = self.empty_like(x, shape)
+        z[...] = value
+        inside = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths))
+        z[inside] = x
+        return z
+
+    def empty_like(self, x: Array, shape: tuple[int, ...] | None = None) -> Array:
+        """An array of x's dtype and `shape`, its axes ordered in memory as those of x (channels-last stays so)."""
+        if shape is None or len(shape) != x.ndim:
+            return self.xp.empty(x.shape if shape is None else shape, x.dtype)
+        order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+        place = [0] * x.ndim
+        for position, axis in enumerate(order):
+            place[axis] = position
+        return self.xp.empty(tuple(shape[axis] for axis in order), x.dtype).transpose(place)

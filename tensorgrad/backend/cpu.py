@@ -1,0 +1,34 @@
+"""The NumPy backend: the reference kernels, with what NumPy alone can do faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.device import Device
+from tensorgrad.errors import DeviceError
+
+
+class CPUBackend(ArrayBackend):
+    """Kernels on numpy.ndarray."""
+
+    name = "cpu"
+    array_type = numpy.ndarray
+
+    def __init__(self, xp: Any) -> None:
+        super().__init__(xp)
+        # infinities and nan are values here, not reasons for a warning: log(0), 1/0, e^1000
+        for kernel in ("divide", "power", "exp", "log", "sqrt", "reciprocal"):
+            setattr(self, kernel, numpy.errstate(all="ignore")(getattr(self, kernel)))
+
+    def check_device(self, device: Device) -> None:
+        if device.index not in (None, 0):
+            raise DeviceError(f"device: got '{device}'; there is one 'cpu'")
+
+    def to_host(self, x: Any) -> numpy.ndarray:
+        return x
+
+
+CPU = CPUBackend(numpy)

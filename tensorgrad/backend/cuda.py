@@ -1,0 +1,50 @@
+"""The CuPy backend: the same kernels on an NVIDIA GPU. CuPy is imported here and nowhere else, when first asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.device import Device
+from tensorgrad.errors import DeviceError
+
+
+class CUDABackend(ArrayBackend):
+    """Kernels on cupy.ndarray."""
+
+    name = "cuda"
+
+    def __init__(self, xp: Any) -> None:
+        super().__init__(xp)
+        self.array_type = xp.ndarray
+
+    def check_device(self, device: Device) -> None:
+        count = self.xp.cuda.runtime.getDeviceCount()
+        if device.index is not None and device.index >= count:
+            raise DeviceError(f"device: got '{device}'; this machine has {count} GPU(s), 'cuda:0' the first")
+
+    def device_of(self, x: Any) -> Device:
+        return Device("cuda", int(x.device.id))
+
+    def to_host(self, x: Any) -> numpy.ndarray:
+        return self.xp.asnumpy(x)
+
+    def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
+        number = 0 if device is None or device.index is None else device.index
+        with self.xp.cuda.Device(number):
+            return self.xp.asarray(x)
+
+
+def load() -> CUDABackend:
+    """The backend, or a DeviceError that says what is missing: CuPy itself or a GPU."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda': CuPy is not installed; install the extra gpu12 or gpu13 (for CUDA 12 or 13): pip install 'tapegrad[gpu12]'"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError("device 'cuda': CuPy finds no NVIDIA GPU on this machine; use device='cpu'")
+    return CUDABackend(cupy)

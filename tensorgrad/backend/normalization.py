@@ -1,0 +1,141 @@
+"""Batch normalisation and the softmax family, written once for every array library.
+
+Batch normalisation (S. Ioffe, C. Szegedy, "Batch Normalization", 2015) takes each channel's mean and biased variance
+over all axes but 1:
+
+    t = (x - mean) * inv_std       inv_std = 1 / sqrt(var + eps)       y = weight * t + bias
+
+Derivation of the gradient, for one channel of m values. With s = 1 / inv_std: mean and s depend on every x, and
+d mean = sum(dx) / m, d s = sum(t dx) / m. Hence
+
+    dt = (dx - d mean - t d s) / s
+
+and, read backwards for a cotangent dz of y,
+
+    db = sum(dz)       dw = sum(dz * t)       dx = weight * inv_std * (dz - db / m - t * dw / m)
+
+The statistics are taken in two passes (mean first, then squares of what is left), because E[x^2] - E[x]^2 loses
+all digits where the mean is large; float16 is summed in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorgrad.backend.convolution import summable
+
+Array = Any
+
+
+class NormalizationKernels:
+    """Batch normalisation, softmax, log_softmax and logsumexp over the array module `self.xp`."""
+
+    xp: Any
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """(y, mean, var, inv_std) of x (N, C, ...) with the statistics of x itself.
+
+        y is of x's shape and dtype; the others are (C,), float32 for float16. var is the biased variance.
+        weight and bias are (C,) or None.
+        """
+        xp = self.xp
+        values = summable(xp, x)
+        count = max(1, x.size // x.shape[1])
+        axes = _all_but_channels(x)
+        mean = values.sum(axis=axes) / count
+        # the rounding of a sum of many large values is itself a mean that is left over: take it out, too
+        rest = values - _per_channel(mean, x)
+        mean_of_rest = rest.sum(axis=axes) / count
+        var = xp.maximum(xp.square(rest).sum(axis=axes) / count - xp.square(mean_of_rest), 0)
+        mean = mean + mean_of_rest
+        inv_std = 1 / xp.sqrt(var + eps)
+        return self.normalize(x, mean, inv_std, weight, bias), mean, var, inv_std
+
+    def batch_norm_grad(
+        self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array
+    ) -> tuple[Array, Array, Array]:
+        """(dx, dw, db) for the cotangent dz of batch_norm's y; dz, x (N, C, ...), mean and inv_std as batch_norm gave them.
+
+        dx has the dtype of x; dw and db are (C,) and have that of weight, or of mean where weight is None.
+        """
+        xp = self.xp
+        part = summable(xp, dz)
+        count = max(1, x.size // x.shape[1])
+        axes = _all_but_channels(x)
+        t = (summable(xp, x) - _per_channel(mean, x)) * _per_channel(inv_std, x)
+        db = part.sum(axis=axes)
+        dw = (part * t).sum(axis=axes)
+        scale = inv_std if weight is None else inv_std * weight
+        dx = (part - _per_channel(db / count, x) - t * _per_channel(dw / count, x)) * _per_channel(scale, x)
+        dtype = mean.dtype if weight is None else weight.dtype
+        return dx.astype(x.dtype, copy=False), dw.astype(dtype, copy=False), db.astype(dtype, copy=False)
+
+    def normalize(
+        self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None
+    ) -> Array:
+        """y = weight * (x - mean) * inv_std + bias channel by channel, of x's shape (N, C, ...) and dtype.
+
+        The mean is taken off first: x * scale + shift would round away what is left of a large mean.
+        """
+        scale = inv_std if weight is None else inv_std * weight
+        y = summable(self.xp, x) - _per_channel(mean, x)
+        y *= _per_channel(scale, x)
+        if bias is not None:
+            y += _per_channel(bias, x)
+        return y.astype(x.dtype, copy=False)
+
+    def logsumexp(self, x: Array, axis: int | tuple[int, ...], keepdims: bool) -> Array:
+        """log(sum(e^x)) over axis, of x's dtype; -inf over nothing but -inf, inf where there is an inf.
+
+        The greatest value m is taken out: m + log(sum(e^(x - m))), so that no e^ overflows and one of them is 1.
+        """
+        xp = self.xp
+        values = summable(xp, x)
+        top = self._greatest(values, axis)
+        # An infinite m is not taken off (inf - inf is nan), and then e^ is kept from overflowing by the minimum, which
+        # changes nothing where m is finite. The logarithm of a sum of 0 is never taken: m = -inf is the result.
+        shift = xp.where(xp.isfinite(top), top, 0)
+        total = xp.exp(xp.minimum(values - shift, 0)).sum(axis=axis, keepdims=True)
+        z = top + xp.log(xp.where(total == 0, 1, total))
+        if not keepdims:
+            z = z.squeeze(axis)
+        return z.astype(x.dtype, copy=False)
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        """e^x / sum(e^x) along axis; nan throughout where nothing but -inf or an inf stands, as in PyTorch."""
+        exps = self.xp.exp(self._below_greatest(summable(self.xp, x), axis))
+        exps /= exps.sum(axis=axis, keepdims=True)
+        return exps.astype(x.dtype, copy=False)
+
+    def log_softmax(self, x: Array, axis: int) -> Array:
+        """x - logsumexp(x) along axis, without the rounding of log(softmax(x)); nan as softmax."""
+        xp = self.xp
+        z = self._below_greatest(summable(xp, x), axis)
+        z -= xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+        return z.astype(x.dtype, copy=False)
+
+    def _below_greatest(self, x: Array, axis: int) -> Array:
+        """x - max(x) along axis, a new array; nan where the maximum is infinite (and no inf - inf is computed)."""
+        xp = self.xp
+        top = self._greatest(x, axis)
+        return x - xp.where(xp.isfinite(top), top, xp.nan)
+
+    def _greatest(self, x: Array, axis: int | tuple[int, ...]) -> Array:
+        """max(x) over axis, kept as axes of length 1; -inf where there is nothing to compare."""
+        if x.size:
+            return x.max(axis=axis, keepdims=True)
+        shape = list(x.shape)
+        for dim in axis if isinstance(axis, tuple) else (axis,):
+            shape[dim] = 1
+        return self.xp.full(shape, -self.xp.inf, x.dtype)
+
+
+def _all_but_channels(x: Array) -> tuple[int, ...]:
+    return (0, *range(2, x.ndim))
+
+
+def _per_channel(values: Array, x: Array) -> Array:
+    """(C,) -> (C, 1, ..., 1), to be broadcast against x (N, C, ...)."""
+    return values.reshape(-1, *(1,) * (x.ndim - 2))

@@ -1,0 +1,110 @@
+"""Every place where the loading of data meets the engine: Tensors in and out, and whose random numbers to use.
+
+All else in `tensorgrad.data` works on NumPy arrays and imports this file.
+"""
+
+from __future__ import annotations
+
+import random as python_random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tensorgrad import random
+from tensorgrad.backend import backend_of
+from tensorgrad.errors import OperandError
+from tensorgrad.random import Generator
+from tensorgrad.tensor import Tensor
+
+# Tensors
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether value is a Tensor."""
+    return isinstance(value, Tensor)
+
+
+def array_of(tensor: Tensor) -> Any:
+    """The array inside a Tensor."""
+    return tensor.array
+
+
+def wrap(array: Any) -> Tensor:
+    """A Tensor around an array, without a copy."""
+    return Tensor(array)
+
+
+def stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape along a new first dimension; data has no gradient, so nothing is recorded."""
+    arrays = [tensor.array for tensor in tensors]
+    return Tensor(backend_of(arrays[0]).stack(arrays))
+
+
+# Random numbers. While a loader makes a batch, what is drawn comes from that batch's own stream, in whatever thread or
+# process this happens; so a batch depends on the seed and on its number only.
+
+
+class _Drawing(threading.local):
+    stream: np.random.Generator | None = None
+
+
+_drawing = _Drawing()
+
+
+def current_generator() -> np.random.Generator:
+    """The NumPy Generator to draw from: of the batch being loaded, or else the library's default generator.
+
+    What a dataset or a transform draws from here is governed by `tensorgrad.manual_seed` and does not depend on how
+    many workers load.
+    """
+    return random.default_generator.numpy if _drawing.stream is None else _drawing.stream
+
+
+@contextmanager
+def drawing_from(seed: int, number: int) -> Iterator[None]:
+    """Inside, `current_generator()` of this thread is the stream of batch `number` of the epoch with this seed."""
+    before = _drawing.stream
+    _drawing.stream = np.random.default_rng(batch_seed(seed, number))
+    try:
+        yield
+    finally:
+        _drawing.stream = before
+
+
+def batch_seed(seed: int, number: int) -> np.random.SeedSequence:
+    """The seed of batch `number`, independent of every other batch's and of the workers'."""
+    return np.random.SeedSequence(seed, spawn_key=(0, number))
+
+
+def worker_seed(seed: int, worker: int) -> int:
+    """The seed of a worker, 63 bits."""
+    return int(np.random.SeedSequence(seed, spawn_key=(1, worker)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def spawn_seed(generator: Generator | np.random.Generator | None = None) -> int:
+    """Draw a 63-bit seed from a generator, or else from `current_generator()`."""
+    return int(numpy_generator(generator).integers(0, 2**63, dtype=np.int64))
+
+
+def numpy_generator(generator: Generator | np.random.Generator | None) -> np.random.Generator:
+    """The NumPy Generator in a tensorgrad Generator, one given as such, or else `current_generator()`."""
+    if generator is None:
+        return current_generator()
+    if isinstance(generator, Generator):
+        return generator.numpy
+    if isinstance(generator, np.random.Generator):
+        return generator
+    raise OperandError(
+        f"generator is a {type(generator).__name__}; use a tensorgrad.Generator, a numpy.random.Generator or None"
+    )
+
+
+def seed_process(seed: np.random.SeedSequence) -> None:
+    """Seed all that a dataset in a process of its own may draw from: tensorgrad, NumPy's old state, Python's `random`."""
+    words = seed.generate_state(2, np.uint32)
+    random.manual_seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    python_random.seed(int(words[0]))

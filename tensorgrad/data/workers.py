@@ -1,0 +1,329 @@
+"""Workers of a DataLoader: threads that make batches, each by itself or by way of a process of its own.
+
+A worker is always a thread here. Without a multiprocessing context it makes the batch itself. With one, it owns a process and a
+pipe to it, hands over one request at a time and waits for the answer. So there is one queue, one order and one way to
+stop for both; a process that dies is the end of its pipe, which its thread notices and reports; and as neither side
+ever writes while the other is writing, the pipe cannot jam.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from tensorgrad.data import engine
+from tensorgrad.data.dataset import fetch_samples
+from tensorgrad.errors import OperandError
+
+# How long a process may take to finish its batch when the loader closes, before it is ended.
+GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What `get_worker_info()` returns inside of a worker.
+
+    id: 0 to num_workers - 1. seed: this worker's own, derived from the epoch's generator. dataset: this worker's copy.
+    """
+
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Any
+
+
+class _Current(threading.local):
+    info: WorkerInfo | None = None
+
+
+_current = _Current()
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """Which worker this code runs in; None outside of a DataLoader's workers."""
+    return _current.info
+
+
+class Fetcher:
+    """Makes batch `number` of an epoch from its indices; the same whoever runs it and wherever.
+
+    collate_fn: samples -> batch. batched: whether indices are a list, or one index, whose sample collate_fn then takes.
+    """
+
+    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool) -> None:
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.batched = batched
+
+    def __call__(self, seed: int, number: int, indices: Any) -> Any:
+        with engine.drawing_from(seed, number):
+            samples = self._samples(number, indices) if self.batched else self._sample(number, indices)
+            try:
+                return self.collate_fn(samples)
+            except Exception as error:
+                _add_note(error, f"raised by collate_fn for batch {number}, indices {_brief(indices)}")
+                raise
+
+    def _samples(self, number: int, indices: Sequence[int]) -> Sequence[Any]:
+        if not hasattr(self.dataset, "__getitems__"):
+            return [self._sample(number, index) for index in indices]
+        try:
+            return fetch_samples(self.dataset, indices)
+        except Exception as error:
+            _add_note(error, f"raised by dataset.__getitems__ for batch {number}, indices {_brief(indices)}")
+            raise
+
+    def _sample(self, number: int, index: Any) -> Any:
+        try:
+            return self.dataset[index]
+        except Exception as error:
+            _add_note(error, f"raised by dataset[{index!r}] for batch {number}")
+            raise
+
+    def copy(self) -> Fetcher:
+        """A worker thread's own: files that a dataset opens when first asked are then opened once a worker."""
+        return Fetcher(copy.copy(self.dataset), self.collate_fn, self.batched)
+
+
+class Failure:
+    """An exception in a worker, on its way to the reader: its type, and a text with index and traceback."""
+
+    def __init__(self, error: BaseException, worker: str) -> None:
+        notes = getattr(error, "__notes__", [])
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        where = f", {notes[0]}" if notes else ""
+        self.message = f"{type(error).__name__} in DataLoader {worker}{where}. Its traceback:\n{text}"
+        try:
+            pickle.dumps(type(error))
+            self.kind: type[BaseException] = type(error)
+        except (pickle.PicklingError, AttributeError):
+            self.kind = RuntimeError  # a class made inside of a function has no name to be sent by
+
+    def error(self) -> BaseException:
+        """The exception to raise: of the same type where a text makes one, else a RuntimeError."""
+        if not issubclass(self.kind, Exception):
+            return RuntimeError(self.message)  # SystemExit or KeyboardInterrupt must not end the reader
+        if issubclass(self.kind, KeyError):
+            return _WorkerKeyError(self.message)
+        try:
+            return self.kind(self.message)
+        except TypeError:  # takes other arguments than one text, as UnicodeDecodeError does
+            return RuntimeError(self.message)
+
+
+class _WorkerKeyError(KeyError):
+    """A KeyError that prints its text as it is; KeyError itself would print one quoted line."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Epoch:
+    """One pass over the data: its seed, the finished batches as (number, batch or Failure), and whether it was left."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.results: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.left = False
+
+
+Task = tuple[Epoch, int, Any]  # epoch, number of the batch, indices
+
+
+class Workers:
+    """`count` workers that take tasks from one queue; `close` ends them all."""
+
+    def __init__(
+        self, count: int, fetcher: Fetcher, seed: int, init_fn: Callable[[int], None] | None, context: Any = None
+    ) -> None:
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._processes: list[RemoteFetcher] = []
+        try:
+            if context is not None:  # all processes before the first thread: forking is only safe without threads
+                for i in range(count):
+                    self._processes.append(RemoteFetcher(context, fetcher, _info(i, count, seed, fetcher), init_fn))
+            for i in range(count):
+                make: Callable[..., Any] = self._processes[i] if self._processes else fetcher.copy()
+                info = None if self._processes else _info(i, count, seed, make)
+                arguments = (self._tasks, make, f"worker {i}", info, init_fn)
+                thread = threading.Thread(target=_work, args=arguments, name=f"DataLoader worker {i}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, epoch: Epoch, number: int, indices: Any) -> None:
+        """Have batch `number` made; it arrives in epoch.results."""
+        self._tasks.put((epoch, number, indices))
+
+    def close(self) -> None:
+        """End all workers: a thread after the batch it is at, a process after GRACE_SECONDS at most."""
+        threads, self._threads = self._threads, []
+        processes, self._processes = self._processes, []
+        if sys.is_finalizing():
+            return  # the interpreter has stopped its daemon threads already: there is nobody left to wait for
+        for _ in threads:
+            self._tasks.put(None)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread, process in zip(threads, processes):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                process.terminate()  # its thread sees the end of the pipe
+        for thread in threads:
+            if thread is not threading.current_thread():  # a loader freed by the garbage collector inside of a worker
+                thread.join()
+        for process in processes:
+            process.close(max(0.0, deadline - time.monotonic()))
+
+
+def _info(i: int, count: int, seed: int, fetcher: Any) -> WorkerInfo:
+    return WorkerInfo(i, count, engine.worker_seed(seed, i), fetcher.dataset)
+
+
+def _work(
+    tasks: queue.SimpleQueue[Task | None],
+    make: Callable[..., Any],
+    name: str,
+    info: WorkerInfo | None,
+    init_fn: Callable[[int], None] | None,
+) -> None:
+    """The life of a worker thread; `info` is None if a process does the work, which then calls init_fn itself.
+
+    It holds no reference to the loader, so that a loader out of use is freed.
+    """
+    failure = None if info is None else _enter(info, init_fn)
+    while True:
+        task = tasks.get()
+        if task is None:
+            return
+        epoch, number, indices = task
+        if not epoch.left:
+            epoch.results.put((number, failure or _attempt(make, name, epoch.seed, number, indices)))
+        del task, epoch  # an idle worker keeps no batch alive
+
+
+def _enter(info: WorkerInfo, init_fn: Callable[[int], None] | None) -> Failure | None:
+    """Make this thread worker `info.id`; what goes wrong in worker_init_fn becomes the answer to every request."""
+    _current.info = info
+    try:
+        if init_fn is not None:
+            init_fn(info.id)
+    except BaseException as error:
+        _add_note(error, "raised by worker_init_fn")
+        return Failure(error, f"worker {info.id}")
+    return None
+
+
+def _attempt(make: Callable[..., Any], name: str, seed: int, number: int, indices: Any) -> Any:
+    """The batch, or the Failure to make it."""
+    try:
+        return make(seed, number, indices)
+    except BaseException as error:
+        return Failure(error, name)
+
+
+class RemoteFetcher:
+    """Runs a Fetcher in a process of its own, one request at a time."""
+
+    def __init__(self, context: Any, fetcher: Fetcher, info: WorkerInfo, init_fn: Callable[[int], None] | None) -> None:
+        self._pipe, theirs = context.Pipe()
+        # A forked process inherits our end too, and would never see it close if it kept it.
+        inherited = self._pipe if context.get_start_method() == "fork" else None
+        name = f"DataLoader worker {info.id}"
+        self._process = context.Process(
+            target=_serve, args=(theirs, inherited, fetcher, info, init_fn), name=name, daemon=True
+        )
+        try:
+            self._process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            self._pipe.close()
+            raise OperandError(
+                f"DataLoader: dataset, collate_fn and worker_init_fn must be picklable to reach a worker process ({error}); "
+                "define them at the top of a module, or leave multiprocessing_context out to use threads"
+            ) from error
+        finally:
+            theirs.close()
+
+    def __call__(self, seed: int, number: int, indices: Any) -> Any:
+        try:
+            self._pipe.send((seed, number, indices))
+            # The answer comes from our own code in a process we started: pickle is safe here.
+            return pickle.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            self._process.join(GRACE_SECONDS)
+            raise RuntimeError(
+                f"the process {self._process.pid} ended unexpectedly, exit code {self._process.exitcode}, at batch {number}, "
+                f"indices {_brief(indices)}. A negative code is the signal that ended it (-9: often too little memory); with "
+                "multiprocessing_context='spawn' or 'forkserver' a script must start its work under "
+                "`if __name__ == '__main__':`; num_workers=0 shows an error where it happens"
+            ) from error
+
+    def terminate(self) -> None:
+        """End the process at once."""
+        self._process.terminate()
+
+    def close(self, patience: float) -> None:
+        """Ask the idle process to end, and see to it after `patience` seconds."""
+        try:
+            self._pipe.send(None)
+        except OSError:
+            pass  # it has ended already, which is what we want
+        self._pipe.close()
+        self._process.join(patience)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _serve(
+    pipe: Any, inherited: Any, fetcher: Fetcher, info: WorkerInfo, init_fn: Callable[[int], None] | None
+) -> None:
+    """The life of a worker process: requests in, batches or Failures out, until told to end or the parent is gone."""
+    if inherited is not None:
+        inherited.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent ends us
+    threadpoolctl.threadpool_limits(1)  # there is a process for each core already
+    engine.seed_process(np.random.SeedSequence(info.seed))
+    failure = _enter(info, init_fn)
+    while True:
+        try:
+            request = pipe.recv()
+        except (EOFError, OSError):
+            return  # the parent is gone
+        if request is None:
+            return
+        seed, number, indices = request
+        engine.seed_process(engine.batch_seed(seed, number))
+        answer = failure or _attempt(fetcher, f"worker {info.id}", seed, number, indices)
+        try:
+            message = pickle.dumps(answer, protocol=5)
+        except Exception as error:
+            _add_note(error, f"raised on sending batch {number}: what collate_fn returns must be picklable")
+            message = pickle.dumps(Failure(error, f"worker {info.id}"))
+        pipe.send_bytes(message)
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """BaseException.add_note, which came with Python 3.11."""
+    notes = getattr(error, "__notes__", [])
+    error.__notes__ = [*notes, note]  # type: ignore[attr-defined]
+
+
+def _brief(indices: Any) -> str:
+    text = repr(indices)
+    return text if len(text) <= 100 else f"{text[:100]}..."

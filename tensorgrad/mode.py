@@ -1,0 +1,103 @@
+"""What is on in a thread: recording, inference, and the calls of modules it is inside of."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Mode(threading.local):
+    """What is on in this thread."""
+
+    recording = True
+    inference = False
+    scope: Scope | None = None
+
+
+class Scope:
+    """A call of a module inside the calls of others; its path is only looked up when somebody wants to read it."""
+
+    __slots__ = ("module", "outer")
+
+    def __init__(self, outer: Scope | None, module: Any) -> None:
+        self.outer = outer
+        self.module = weakref.ref(module)  # a node must not keep the model, nor what the model keeps, alive
+
+
+mode = Mode()
+
+
+class set_grad_enabled:
+    """Switch recording on or off in this thread: a statement, a `with` block or a decorator.
+
+    >>> import tensorgrad
+    >>> x = tensorgrad.ones(2, requires_grad=True)
+    >>> with tensorgrad.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = (mode.recording, mode.inference)
+        self._enabled = bool(enabled)
+        mode.recording = self._enabled
+
+    def __enter__(self) -> None:
+        mode.recording = self._enabled
+
+    def __exit__(self, *exception: Any) -> None:
+        mode.recording, mode.inference = self._before
+
+
+class _GradMode:
+    """A grad mode as a block or a decorator; entering nests."""
+
+    recording = True
+    inference = False
+
+    def __init__(self) -> None:
+        self._before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._before.append((mode.recording, mode.inference))
+        mode.recording = self.recording
+        mode.inference = self.inference
+
+    def __exit__(self, *exception: Any) -> None:
+        mode.recording, mode.inference = self._before.pop()
+
+    def __call__(self, function: _Function) -> _Function:
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]
+
+
+class no_grad(_GradMode):
+    """Nothing is recorded inside: for evaluation and for parameter updates."""
+
+    recording = False
+
+
+class enable_grad(_GradMode):
+    """Recording is on inside, also within no_grad."""
+
+
+class inference_mode(_GradMode):
+    """As no_grad; what is made inside can never take part in recording, so a slip is found at once."""
+
+    recording = False
+    inference = True
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return mode.recording

@@ -1,0 +1,1 @@
+"""The primitives by family, and the functions over Tensors that apply them."""

@@ -1,0 +1,199 @@
+"""Addition, subtraction, multiplication, division, powers and signs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorgrad.backend import backend_of
+from tensorgrad.ops.operands import scalar_like, tensors
+from tensorgrad.primitive import Bilinear, Linear, Primitive
+from tensorgrad.tensor import Tensor
+
+
+class Add(Linear):
+    """z = x + y        dz = dx + dy"""
+
+    __slots__ = ()
+    broadcasts = True
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).add(x, y)
+
+    def jvp(self, dx: Any, dy: Any) -> Any:
+        return dx if dy is None else self.again(dx, dy)  # dy is None for a number
+
+    def vjp(self, dz: Any) -> Any:
+        return dz, dz
+
+
+class Subtract(Linear):
+    """z = x - y        dz = dx - dy"""
+
+    __slots__ = ()
+    broadcasts = True
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).subtract(x, y)
+
+    def jvp(self, dx: Any, dy: Any) -> Any:
+        return dx if dy is None else self.again(dx, dy)
+
+    def vjp(self, dz: Any) -> Any:
+        return dz, -dz if self.parents[1] is not None else None
+
+
+class Multiply(Bilinear):
+    """z = x y        dz = dx y + x dy"""
+
+    __slots__ = ()
+    broadcasts = True
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).multiply(x, y)
+
+    def vjp_x(self, dz: Any, y: Any) -> Any:
+        return dz * y
+
+    def vjp_y(self, dz: Any, x: Any) -> Any:
+        return dz * x
+
+
+class Divide(Primitive):
+    """z = x / y        dz = (dx - z dy) / y"""
+
+    __slots__ = ()
+    broadcasts = True
+    missing_tangents = True
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).divide(x, y)
+
+    def jvp(self, dx: Any, dy: Any, y: Any, out: Any) -> Any:
+        if dy is None:
+            return backend_of(dx).divide(dx, y)
+        dtop = -out * dy if dx is None else dx - out * dy
+        return backend_of(dtop).divide(dtop, y)
+
+    def vjp(self, dz: Any, y: Any, out: Any) -> Any:
+        dx = backend_of(dz).divide(dz, y)
+        return dx, -dx * out if self.parents[1] is not None else None
+
+
+class Power(Primitive):
+    """z = x^y        dz = y x^(y-1) dx + z log(x) dy
+
+    y x^(y-1) is 0 where y = 0, and z log(x) is 0 where x = 0 <= y, their limits.
+    """
+
+    __slots__ = ()
+    broadcasts = True
+    missing_tangents = True
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).power(x, y)
+
+    @staticmethod
+    def slope_x(x: Any, y: Any) -> Any:
+        """dz/dx"""
+        backend = backend_of(x)
+        if isinstance(y, (int, float)):
+            return y * backend.power(x, y - 1) if y != 0 else backend.zeros_like(x)
+        zero = y == 0
+        return backend.where(zero, 0.0, y * backend.power(x, backend.where(zero, 1.0, y - 1)))
+
+    @staticmethod
+    def slope_y(x: Any, y: Any, out: Any) -> Any:
+        """dz/dy"""
+        backend = backend_of(x)
+        flat = (x == 0) & (y >= 0)
+        return backend.where(flat, 0.0, out * backend.log(backend.where(flat, 1.0, x)))
+
+    def jvp(self, dx: Any, dy: Any, x: Any, y: Any, out: Any) -> Any:
+        if dy is None:
+            return dx * self.slope_x(x, y)
+        along_y = dy * self.slope_y(x, y, out)
+        return along_y if dx is None else dx * self.slope_x(x, y) + along_y
+
+    def vjp(self, dz: Any, x: Any, y: Any, out: Any) -> Any:
+        wants_x, wants_y = self.parents
+        return (
+            None if wants_x is None else dz * self.slope_x(x, y),
+            None if wants_y is None else dz * self.slope_y(x, y, out),
+        )
+
+
+class Negative(Linear):
+    """z = -x        dz = -dx"""
+
+    __slots__ = ()
+
+    def forward(self, x: Any) -> Any:
+        return backend_of(x).negative(x)
+
+    def vjp(self, dz: Any) -> Any:
+        return -dz
+
+
+# The functions. Their first line is the hot path: two Tensors of one dtype need no further look.
+
+
+def add(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+    """x + alpha y, element by element, broadcast.
+
+    >>> import tensorgrad
+    >>> tensorgrad.add(tensorgrad.tensor([1.0, 2.0]), 1)
+    tensor([2., 3.])
+    """
+    if alpha != 1:
+        y = multiply(y, alpha) if isinstance(y, Tensor) else y * alpha
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
+        x, y = tensors("add", x, y)
+        if not isinstance(x, Tensor):
+            x, y = y, x
+    return Add()(x, y)
+
+
+def subtract(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+    """x - alpha y, element by element, broadcast."""
+    if alpha != 1:
+        y = multiply(y, alpha) if isinstance(y, Tensor) else y * alpha
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
+        x, y = tensors("subtract", x, y)
+        if not isinstance(x, Tensor):
+            x = scalar_like(x, y)
+    return Subtract()(x, y)
+
+
+def multiply(x: Any, y: Any) -> Tensor:
+    """x y, element by element, broadcast."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
+        x, y = tensors("multiply", x, y)
+        if not isinstance(x, Tensor):
+            x, y = y, x
+    return Multiply()(x, y)
+
+
+def divide(x: Any, y: Any) -> Tensor:
+    """x / y, element by element, broadcast; integers give the default floating-point type."""
+    x, y = tensors("divide", x, y, floating=True)
+    if not isinstance(x, Tensor):
+        x = scalar_like(x, y)
+    return Divide()(x, y)
+
+
+def power(x: Any, y: Any) -> Tensor:
+    """x^y, element by element, broadcast."""
+    x, y = tensors("power", x, y)
+    if not isinstance(x, Tensor):
+        x = scalar_like(x, y)
+    return Power()(x, y)
+
+
+def negative(x: Tensor) -> Tensor:
+    """-x"""
+    return Negative()(x)
+
+
+def square(x: Tensor) -> Tensor:
+    """x^2"""
+    return Multiply()(x, x)

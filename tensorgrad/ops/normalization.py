@@ -1,0 +1,80 @@
+"""Batch normalisation in training: by the statistics of the batch itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorgrad.backend import backend_of
+from tensorgrad.ops.operands import put_on_tape
+from tensorgrad.primitive import Primitive
+from tensorgrad.tensor import Tensor
+
+
+def _over(x: Any) -> tuple[int, ...]:
+    """All dimensions but the channels'."""
+    return (0, *range(2, x.ndim))
+
+
+def _per_channel(v: Any, x: Any) -> Any:
+    """(C,) -> (1, C, 1, ...)"""
+    return backend_of(v).reshape(v, (1, -1, *(1,) * (x.ndim - 2)))
+
+
+def _statistics(x: Any, eps: float) -> tuple[Any, Any]:
+    """The mean and 1 / sqrt(var + eps) of every channel, each (1, C, 1, ...), computed by operations that can be recorded."""
+    backend = backend_of(x)
+    mean = backend.mean(x, _over(x), True)
+    centred = x - mean
+    var = backend.mean(centred * centred, _over(x), True)
+    return mean, (var + eps) ** -0.5
+
+
+class BatchNorm(Primitive):
+    """z = w h + b, h = (x - mean) s, s = 1 / sqrt(var + eps), statistics over all dimensions but channels, biased variance
+
+    dh = s (dx - mean(dx) - h mean(h dx)) and dz = dw h + w dh + db; x -> dh is symmetric, so the cotangent of x is
+    the same map applied to w dz. Ioffe & Szegedy, 2015.
+    """
+
+    __slots__ = ("eps", "inv_std", "mean", "var")
+    missing_tangents = True
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x: Any, weight: Any, bias: Any) -> Any:
+        z, self.mean, self.var, self.inv_std = backend_of(x).batch_norm(x, weight, bias, self.eps)
+        return z
+
+    def jvp(self, dx: Any, dweight: Any, dbias: Any, x: Any, weight: Any) -> Any:
+        backend = backend_of(x)
+        mean, inv_std = _statistics(x, self.eps)
+        normal = (x - mean) * inv_std
+        dz = 0.0 * x
+        if dx is not None:
+            along = backend.mean(dx, _over(x), True) + normal * backend.mean(normal * dx, _over(x), True)
+            dnormal = inv_std * (dx - along)
+            dz = dnormal if weight is None else dnormal * _per_channel(weight, x)
+        if dweight is not None:
+            dz = dz + normal * _per_channel(dweight, x)
+        return dz if dbias is None else dz + _per_channel(dbias, x)
+
+    def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
+        backend = backend_of(dz)
+        dx, dweight, dbias = backend.batch_norm_grad(dz, x, weight, self.mean, self.inv_std, self.eps)
+        return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None
+
+
+def _batch_norm_grad(
+    dz: Tensor, x: Tensor, weight: Tensor | None, _mean: Any, _inv_std: Any, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the kernel of this name computes, by operations that can be recorded; the statistics are functions of x here."""
+    backend = backend_of(x)
+    mean, inv_std = _statistics(x, eps)
+    normal = (x - mean) * inv_std
+    dnormal = dz if weight is None else dz * _per_channel(weight, x)
+    along = backend.mean(dnormal, _over(x), True) + normal * backend.mean(normal * dnormal, _over(x), True)
+    return inv_std * (dnormal - along), backend.sum(normal * dz, _over(x), False), backend.sum(dz, _over(x), False)
+
+
+put_on_tape(batch_norm_grad=_batch_norm_grad)

@@ -1,0 +1,133 @@
+"""What stands beside a Tensor in an operation: numbers, arrays, Tensors of another dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend import backend_for, backend_of, is_array
+from tensorgrad.dtypes import DType, category, is_floating, result_type
+from tensorgrad.errors import DimensionError, OperandError
+from tensorgrad.primitive import Primitive, tape
+from tensorgrad.tensor import Tensor
+
+Number = bool | int | float
+
+
+class Cast(Primitive):
+    """z = x in another floating-point type        dz = dx in that type"""
+
+    __slots__ = ("dtype", "source")
+
+    def __init__(self, dtype: DType) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Any) -> Any:
+        self.source = x.dtype
+        return backend_of(x).cast(x, self.dtype)
+
+    def jvp(self, dx: Any) -> Any:
+        return backend_of(dx).cast(dx, self.dtype)
+
+    def vjp(self, dz: Any) -> Any:
+        return backend_of(dz).cast(dz, self.source)
+
+
+class Round(Primitive):
+    """z = x in an integer or boolean type: no derivative"""
+
+    __slots__ = ("dtype",)
+    differentiable = False
+
+    def __init__(self, dtype: DType) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Any) -> Any:
+        return backend_of(x).cast(x, self.dtype)
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """x with numbers of another type; x itself where it has that type."""
+    dtype = numpy.dtype(dtype)
+    if x.array.dtype == dtype:
+        return x
+    category(dtype)  # refuses what is not a number type of ours
+    return Cast(dtype)(x) if is_floating(dtype) and is_floating(x.array.dtype) else Round(dtype)(x)
+
+
+def tensors(operation: str, *values: Any, floating: bool = False) -> list[Any]:
+    """The operands of an elementwise operation, brought to one dtype by PyTorch's rules.
+
+    A Python or NumPy number stays a number, of a kind that changes no dtype (NumPy's np.float64 is weak here, as in PyTorch);
+    an array becomes a Tensor. With `floating`, integers become the default floating-point type, as in division.
+    """
+    operands: list[Any] = []
+    arrays: list[tuple[DType, int]] = []
+    numbers: list[Number] = []
+    for value in values:
+        if isinstance(value, numpy.generic):
+            value = value.item()
+        if isinstance(value, (bool, int, float)):
+            numbers.append(value)
+        else:
+            value = as_tensor(operation, value)
+            arrays.append((value.array.dtype, value.array.ndim))
+        operands.append(value)
+    if not arrays:
+        raise OperandError(f"{operation}: got only numbers; one operand must be a Tensor")
+    dtype = result_type(arrays, numbers)
+    if floating and not is_floating(dtype):
+        dtype = result_type([(dtype, 1)], [0.5])
+    return [cast(x, dtype) if isinstance(x, Tensor) else _number(x, dtype) for x in operands]
+
+
+def _number(value: Number, dtype: DType) -> Number:
+    """A Python number of the kind of `dtype`, so that NumPy keeps the dtype."""
+    return float(value) if is_floating(dtype) else value
+
+
+def as_tensor(operation: str, value: Any) -> Tensor:
+    """A Tensor as it is, an array wrapped; anything else is refused in the operation's name."""
+    if isinstance(value, Tensor):
+        return value
+    if is_array(value):
+        return Tensor(value)
+    raise OperandError(f"{operation}: got a {type(value).__name__}; it takes Tensors, arrays and numbers")
+
+
+def scalar_like(value: Number, x: Tensor) -> Tensor:
+    """A number as a 0-d Tensor of x's dtype and device, for operations that need an array on that side."""
+    return Tensor(backend_for(x.device).full((), value, x.array.dtype))
+
+
+def one_dim(operation: str, dim: Any, ndim: int) -> int:
+    """A dimension counted from the front."""
+    if isinstance(dim, Tensor):
+        dim = int(dim)
+    if not isinstance(dim, (int, numpy.integer)) or isinstance(dim, bool):
+        raise OperandError(f"{operation}: dim is a {type(dim).__name__}; give a whole number")
+    room = max(ndim, 1)
+    if not -room <= dim < room:
+        raise DimensionError(f"{operation}: got dim {dim}; a Tensor of {ndim} dimensions has {-room} to {room - 1}")
+    return int(dim) % room
+
+
+def dims(operation: str, dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Dimensions counted from the front, in order; None (and the empty list, as in PyTorch's sum) means all."""
+    if dim is None:
+        return tuple(range(ndim))
+    given = [dim] if isinstance(dim, (int, numpy.integer, Tensor)) else list(dim)
+    if not given:
+        return tuple(range(ndim))
+    found = [one_dim(operation, d, ndim) for d in given]
+    if len(set(found)) != len(found):
+        raise DimensionError(f"{operation}: got dim {tuple(given)}; a dimension appears twice")
+    return tuple(sorted(found)) if ndim else ()
+
+
+def put_on_tape(**functions: Any) -> None:
+    """Name composed operations for `backend_of(tensor)`."""
+    for name, function in functions.items():
+        setattr(tape, name, function)

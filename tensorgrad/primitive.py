@@ -1,0 +1,554 @@
+"""The tape. A primitive is one differentiable map; an instance of its class is one application of it, a node.
+
+    class Exp(Primitive):
+        '''z = e^x        dz = z dx'''
+        def forward(self, x):    return backend_of(x).exp(x)
+        def jvp(self, dx, out):  return backend_of(dx).multiply(out, dx)
+        def vjp(self, dz, out):  return backend_of(dz).multiply(dz, out)
+
+- The constructor's arguments are the settings (axis, stride): immutable, shown in repr and graphs.
+- The names after `dz` in `vjp` are what stays in memory: inputs by name, or `out`. They are read when the class is defined.
+- The rules are polymorphic. `backend_of(array)` holds kernels; `backend_of(tensor)` is the tape, where the same names apply
+  primitives. So a rule called with arrays computes, and called with Tensors also records (second order and beyond).
+- A node holds its inputs, never its output Tensor: when the user drops the loss, reference counting frees the graph.
+- Nodes carry a growing order; backward (in tensorgrad.autodiff) visits them newest first.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy
+
+from tensorgrad.backend import array_types, backend_of, register
+from tensorgrad.dtypes import is_floating
+from tensorgrad.errors import DeviceError, DtypeError, GraphError, ShapeError, TensorgradError
+from tensorgrad.mode import Scope, mode
+from tensorgrad.tensor import Extra, Storage, Tensor
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+# Called as observer(primitive, inputs, outputs) for every application, recorded or not. Empty and free by default.
+observers: list[Callable[[Primitive, tuple[Any, ...], tuple[Tensor, ...]], None]] = []
+
+# Counting down makes the newest node the smallest, which is what a heap gives first.
+_order = itertools.count(-1, -1)
+_new_tensor = object.__new__
+
+
+class Tape:
+    """The backend of Tensors: every kernel name applies the primitive of that name and records it."""
+
+    name = "tape"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the tape has no operation {name!r}: no primitive and no composed rule bears that name")
+
+
+tape = Tape()
+register(tape, Tensor)
+
+
+def on_tape(function: _Function) -> _Function:
+    """Let `backend_of(tensor)` know a function composed of primitives under its own name."""
+    setattr(tape, function.__name__, function)
+    return function
+
+
+class Freed:
+    """Stands where a node's saved values were, and knows who used them up."""
+
+    __slots__ = ("where",)
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+
+class NodeExtra:
+    """What few nodes have: values saved after a change in place, a shared output, tangents."""
+
+    __slots__ = ("dual", "output_storage", "output_tangents", "versions")
+
+    def __init__(self) -> None:
+        self.versions: dict[int, int] = {}  # position in saved -> version, where it was not 0
+        self.output_storage: Storage | None = None
+        self.dual = False  # an input carried a tangent: backward runs the rules on Tensors
+        self.output_tangents: dict[int, Tensor] | None = None
+
+
+class Primitive:
+    """One application of a differentiable map. Subclasses give forward, jvp and vjp (see the module's text).
+
+    forward(*arrays) -> array, or a tuple of arrays for several results
+    jvp(*tangents, *kept) -> tangent of the result: one tangent an input, zeros where an input has none (None where it
+        can have none), kept values by name as in vjp
+    vjp(cotangent, *kept) -> cotangents of the inputs, None for those without. With several results `cotangent` is a list
+        with None for the unused ones. `self.needs(i)` tells whether input i wants its cotangent.
+    """
+
+    __slots__ = ("extra", "order", "parents", "saved", "scope", "shapes")
+
+    parents: list[Any]
+    saved: Any
+    order: int
+    scope: Scope | None
+    extra: NodeExtra | None
+    shapes: list[tuple[int, ...]] | None
+
+    # read off the class when it is defined
+    name = ""  # the kernel's name: the class's, in snake_case
+    settings: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  # empty for any number of inputs
+    keeps: tuple[int, ...] = ()  # positions of inputs, -1 for the output
+    jvp_keeps: tuple[int, ...] = ()
+
+    # said by the class
+    differentiable = True  # False: integer results or zero derivative; nothing is recorded
+    broadcasts = False  # inputs broadcast against each other; cotangents are summed back to their shapes
+    bilinear = False
+    missing_tangents = False  # jvp takes None for an input without a tangent
+    state: tuple[str, ...] = ()  # attributes that forward fills for the rules and backward frees
+
+    forward: Callable[..., Any]
+    jvp: Callable[..., Any]
+    vjp: Callable[..., Any]
+
+    def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "forward"):
+            return  # a base of primitives, not one itself
+        if not (cls.__doc__ or "").strip():
+            raise TypeError(f"primitive {cls.__name__}: its docstring must be its formula")
+        cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.settings = () if cls.__init__ is object.__init__ else tuple(_parameters(cls.__init__))
+        forward = inspect.signature(cls.forward).parameters.values()
+        variadic = any(p.kind is p.VAR_POSITIONAL for p in forward)
+        cls.inputs = () if variadic else tuple(_parameters(cls.forward))
+        if cls.differentiable:
+            for rule in ("jvp", "vjp"):
+                if not hasattr(cls, rule):
+                    raise TypeError(f"primitive {cls.__name__} has no {rule}")
+            cls.keeps = cls._positions("vjp", 1)
+            cls.jvp_keeps = cls._positions("jvp", len(cls.inputs))
+        _put_on_tape(cls, variadic)
+
+    @classmethod
+    def _positions(cls, rule: str, skip: int) -> tuple[int, ...]:
+        """Where the values that a rule names are found: an input's position, or -1 for the output."""
+        positions = []
+        for name in _parameters(getattr(cls, rule))[skip:]:
+            if name != "out" and name not in cls.inputs:
+                raise TypeError(
+                    f"primitive {cls.__name__}: {rule} asks for {name!r}; there are {', '.join(cls.inputs) or 'no named inputs'} and out"
+                )
+            positions.append(-1 if name == "out" else cls.inputs.index(name))
+        return tuple(positions)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.settings)})"
+
+    def needs(self, position: int) -> bool:
+        """Whether input number `position` wants its cotangent; a rule may return None where it does not."""
+        return self.parents[position] is not None
+
+    def again(self, *inputs: Any) -> Any:
+        """The same map, same settings, on other inputs: computed for arrays, recorded for Tensors."""
+        fresh = type(self)(*[getattr(self, name) for name in self.settings])
+        for x in inputs:
+            if isinstance(x, Tensor):
+                return fresh(*inputs)
+        return fresh.forward(*inputs)
+
+    # applying it: the hot path, one plain loop
+
+    def __call__(self, *inputs: Any) -> Any:
+        arrays = []
+        parents: list[Any] = []
+        track = rare = False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x.array)
+                if x.extra is not None:
+                    rare = True
+                if x.tracked:
+                    node = x.node
+                    parents.append(x if node is None else node)
+                    track = True
+                    continue
+            else:
+                arrays.append(x)
+            parents.append(None)
+        try:
+            out = self.forward(*arrays)
+        except Exception as error:
+            explained = self._explain(error, inputs)
+            if explained is None:
+                raise
+            raise explained from error
+        kind = type(out)
+        if kind is tuple:
+            return self._finish_several(inputs, out, parents, track, rare)
+        if kind not in array_types:
+            out = numpy.asarray(out)  # NumPy gives a scalar where a result has no dimensions
+        z = _new_tensor(Tensor)
+        z.array = out
+        z._grad = z.extra = None
+        if track and self.differentiable and mode.recording:
+            z.tracked = True
+            z.node = self
+            self._record(inputs, arrays, parents, out)
+            if rare or observers:
+                self._finish(inputs, (z,), True)
+        else:
+            z.tracked = False
+            z.node = None
+            if rare or observers or mode.inference:
+                self._finish(inputs, (z,), False)
+        return z
+
+    def _record(self, inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any], out: Any) -> None:
+        """Become a node: remember the parents and what the rules need."""
+        self.parents = parents
+        self.order = next(_order)
+        self.scope = mode.scope
+        self.extra = None
+        if self.bilinear:  # the cotangent of one factor needs the other
+            self.saved = [inputs[0] if parents[1] is not None else None, inputs[1] if parents[0] is not None else None]
+        else:
+            saved = self.saved = []
+            for position in self.keeps:
+                saved.append(inputs[position] if position >= 0 else out)
+        if self.broadcasts:
+            self.shapes = None
+            shape = out.shape
+            for array, parent in zip(arrays, parents):
+                if parent is not None and array.shape != shape:
+                    self.shapes = [None if p is None else a.shape for a, p in zip(arrays, parents)]
+                    break
+
+    def _explain(self, error: Exception, inputs: tuple[Any, ...]) -> Exception | None:
+        """A clearer error than the array library's, or None where there is nothing to add."""
+        if isinstance(error, TensorgradError):
+            return None
+        devices = {str(x.device) for x in inputs if isinstance(x, Tensor)}
+        if len(devices) > 1:
+            places = [f"{name} on '{x.device}'" for name, x in self._named(inputs) if isinstance(x, Tensor)]
+            return DeviceError(f"{self.name}: got {', '.join(places)}; all must be on one device, move one with .to(device)")
+        if isinstance(error, ValueError):
+            shapes = [f"{name} of shape {x.shape}" for name, x in self._named(inputs) if isinstance(x, Tensor)]
+            return ShapeError(f"{self.name}: got {', '.join(shapes)}: {error}")
+        return None
+
+    def _named(self, inputs: tuple[Any, ...]) -> list[tuple[str, Any]]:
+        names = self.inputs or tuple(f"input {i}" for i in range(len(inputs)))
+        return list(zip(names, inputs))
+
+    # the rare cases after forward
+
+    def _finish(self, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], recorded: bool) -> None:
+        if mode.inference:
+            for z in outputs:
+                z.make_extra().inference = True
+        extras = [x.extra for x in inputs if isinstance(x, Tensor) and x.extra is not None]
+        if extras:
+            if recorded:
+                self._remember_versions(extras)
+            if self.differentiable and any(extra.tangents for extra in extras):
+                self.push_tangents(inputs, outputs, recorded)
+        for observer in observers:
+            observer(self, inputs, outputs)
+
+    def _remember_versions(self, extras: list[Extra]) -> None:
+        if any(extra.inference for extra in extras):
+            raise GraphError(
+                f"{self.name}: an input was made under inference_mode and cannot be recorded; use .clone() outside of it"
+            )
+        for position, value in enumerate(self.saved):
+            if isinstance(value, Tensor) and value._version:
+                self.make_extra().versions[position] = value._version
+
+    def make_extra(self) -> NodeExtra:
+        if self.extra is None:
+            self.extra = NodeExtra()
+        return self.extra
+
+    def output_is_shared(self, storage: Storage) -> None:
+        """Told when the output Tensor's memory gets a Storage: from now on it may be changed in place."""
+        if -1 in self.keeps:
+            self.make_extra().output_storage = storage
+
+    def _finish_several(
+        self, inputs: tuple[Any, ...], outs: tuple[Any, ...], parents: list[Any], track: bool, rare: bool
+    ) -> tuple[Tensor, ...]:
+        recorded = track and self.differentiable and mode.recording
+        outputs = []
+        for position, out in enumerate(outs):
+            z = Tensor(out if type(out) in array_types else numpy.asarray(out))
+            if recorded and is_floating(z.array.dtype):
+                z.tracked = True
+                z.node = Output(self, position)
+            outputs.append(z)
+        if recorded:
+            self._record(inputs, [], parents, outs)
+            for z in outputs:
+                if z.node is not None:
+                    z.node.order = self.order
+        if rare or observers or mode.inference:
+            self._finish(inputs, tuple(outputs), recorded)
+        return tuple(outputs)
+
+    # forward mode
+
+    def push_tangents(self, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], recorded: bool) -> None:
+        """Give the outputs their tangents, one level after the other, the outermost (smallest) first.
+
+        A value with tangents a at level 1 and b at level 2 stands for x + a e1 + b e2, where b may itself have a part in
+        e1. The derivative of level 2 belongs to the inner call, so level 1 is everywhere part of the values it sees:
+        the rule of level L runs on the inputs with all their tangents below L, and so its result has them too.
+        """
+        levels: set[int] = set()
+        for x in inputs:
+            if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
+                levels.update(x.extra.tangents)
+        for level in sorted(levels):
+            values = [x.below(level) if isinstance(x, Tensor) else x for x in inputs]
+            dxs = [x.tangent(level) if isinstance(x, Tensor) else None for x in inputs]
+            plain = not recorded and len(levels) == 1 and all(dx is None or _is_plain(dx) for dx in dxs)
+            if not self.missing_tangents:
+                dxs = [_zero_like(x) if dx is None else dx for x, dx in zip(values, dxs)]
+            out = [z.alias(None if z.extra is None else z.extra.tangents) for z in outputs]
+            kept = [values[i] if i >= 0 else out[0] for i in self.jvp_keeps]
+            if plain:
+                dz = self.jvp(*[_array(dx) for dx in dxs], *[_array(x) for x in kept])
+            else:
+                dz = self.jvp(*dxs, *kept)
+            dzs = dz if len(outputs) > 1 or isinstance(dz, tuple) else (dz,)
+            for z, tangent in zip(outputs, dzs):
+                if tangent is not None and is_floating(z.array.dtype):
+                    extra = z.make_extra()
+                    tangent = tangent if isinstance(tangent, Tensor) else Tensor(_as_array(tangent))
+                    extra.tangents = {**(extra.tangents or {}), level: tangent}
+        if recorded:
+            node_extra = self.make_extra()
+            node_extra.dual = True
+            node_extra.output_tangents = None if outputs[0].extra is None else outputs[0].extra.tangents
+
+    # what backward asks of a node
+
+    def saved_arrays(self) -> list[Any]:
+        """The kept values as arrays, for the rules of first-order backward."""
+        saved = self.saved
+        if type(saved) is Freed:
+            self._refuse_freed()
+        values = []
+        for position, value in enumerate(saved):
+            if isinstance(value, Tensor):
+                if value.extra is not None:
+                    self._check_version(position, value)
+                values.append(value.array)
+            else:
+                values.append(value)
+        if self.extra is not None:
+            self._check_output()
+        return values
+
+    def saved_tensors(self) -> list[Any]:
+        """The kept values as Tensors at the places on the tape where this node found them, for higher orders."""
+        if type(self.saved) is Freed:
+            self._refuse_freed()
+        if self.extra is not None:
+            self._check_output()
+        values = []
+        for index, (position, value) in enumerate(zip(self.keeps, self.saved)):
+            if position < 0:
+                out = Tensor(value)
+                out.tracked, out.node = True, self
+                if self.extra is not None and self.extra.output_tangents:
+                    out.make_extra().tangents = self.extra.output_tangents
+                value = out
+            elif isinstance(value, Tensor):
+                self._check_version(index, value)
+                value = self._as_recorded(value, self.parents[position])
+            values.append(value)
+        return values
+
+    def _as_recorded(self, value: Tensor, parent: Any) -> Tensor:
+        """`value` with the history it had when this node was recorded (it may have been detached or overwritten since)."""
+        edge = (value if value.node is None else value.node) if value.tracked else None
+        if edge is parent:
+            return value
+        past = Tensor(value.array)
+        past.tracked, past.node = parent is not None, parent
+        if value.extra is not None and value.extra.tangents:
+            past.make_extra().tangents = value.extra.tangents
+        return past
+
+    def _check_version(self, index: int, value: Tensor) -> None:
+        version = value._version
+        needed = 0 if self.extra is None else self.extra.versions.get(index, 0)
+        if version != needed:
+            assert value.extra is not None and value.extra.storage is not None
+            self._refuse_changed(f"its input {self.inputs[self.keeps[index]]}", value.shape, value.extra.storage)
+
+    def _check_output(self) -> None:
+        storage = None if self.extra is None else self.extra.output_storage
+        if storage is not None and storage.version:
+            self._refuse_changed("its result", None, storage)
+
+    def _refuse_changed(self, what: str, shape: Any, storage: Storage) -> None:
+        of_shape = "" if shape is None else f" of shape {shape}"
+        raise GraphError(
+            f"{self.name}: {what}{of_shape} is needed for the gradient, but was changed in place by {storage.writer} "
+            f"(now at version {storage.version}); change a .clone() instead, or use the out-of-place operation"
+        )
+
+    def _refuse_freed(self) -> None:
+        raise GraphError(
+            f"{self.name}: its saved values were already used and freed by the backward call at {self.saved.where}; "
+            "to go backward a second time, pass retain_graph=True to the first call"
+        )
+
+    def free(self, freed: Freed) -> None:
+        """Let go of the saved values."""
+        self.saved = freed
+        for name in self.state:
+            setattr(self, name, None)
+
+
+class Output:
+    """The place on the tape of one of several results."""
+
+    __slots__ = ("node", "order", "position")
+
+    def __init__(self, node: Primitive, position: int) -> None:
+        self.node = node
+        self.position = position
+        self.order = 0
+
+    def __repr__(self) -> str:
+        return f"{self.node!r}[{self.position}]"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Output) and self.node is other.node and self.position == other.position
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.position))
+
+    def output_is_shared(self, storage: Storage) -> None:
+        self.node.output_is_shared(storage)
+
+
+class Linear(Primitive):
+    """A linear map: its derivative is the map itself."""
+
+    __slots__ = ()
+
+    def jvp(self, *dxs: Any) -> Any:
+        return self.again(*dxs)
+
+
+class Bilinear(Primitive):
+    """z(x, y), linear in each argument: dz = z(dx, y) + z(x, dy).
+
+    A subclass gives the two adjoint maps vjp_x(dz, y) and vjp_y(dz, x); each factor is kept only if the other one's cotangent
+    is wanted.
+    """
+
+    __slots__ = ()
+    bilinear = True
+    missing_tangents = True
+
+    vjp_x: Callable[..., Any]
+    vjp_y: Callable[..., Any]
+
+    def jvp(self, dx: Any, dy: Any, x: Any, y: Any) -> Any:
+        if dy is None:
+            return self.again(dx, y)
+        if dx is None:
+            return self.again(x, dy)
+        left = self.again(dx, y)
+        return backend_of(left).add(left, self.again(x, dy))
+
+    def vjp(self, dz: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        wants_x, wants_y = self.parents
+        return (
+            None if wants_x is None else self.vjp_x(dz, y),
+            None if wants_y is None else self.vjp_y(dz, x),
+        )
+
+    @classmethod
+    def _positions(cls, rule: str, skip: int) -> tuple[int, ...]:
+        return (0, 1)
+
+
+class View(Linear):
+    """A linear map whose result looks at its input's memory: a change of one is seen by the other."""
+
+    __slots__ = ()
+
+    def __call__(self, x: Any) -> Any:
+        z = Primitive.__call__(self, x)
+        for view in z if type(z) is tuple else (z,):
+            if backend_of(x.array).may_share_memory(x.array, view.array):
+                extra = view.make_extra()
+                extra.storage = x.storage
+                extra.view = (x, self)
+                x.storage.add_view(view)
+        return z
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of a method's positional parameters after self."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds][1:]
+
+
+def _put_on_tape(cls: type[Primitive], variadic: bool) -> None:
+    """tape.name(*inputs, *settings); with any number of inputs tape.name(inputs, *settings)."""
+    count = len(cls.inputs)
+
+    def apply(*arguments: Any) -> Any:
+        if variadic:
+            return cls(*arguments[1:])(*arguments[0])
+        return cls(*arguments[count:])(*arguments[:count])
+
+    apply.__name__ = apply.__qualname__ = cls.name
+    setattr(tape, cls.name, apply)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return not x.tracked and (x.extra is None or not x.extra.tangents)
+
+
+def _zero_like(x: Any) -> Tensor | None:
+    if not isinstance(x, Tensor) or not is_floating(x.array.dtype):
+        return None
+    return Tensor(backend_of(x.array).zeros_like(x.array))
+
+
+def _array(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
+
+
+def _as_array(x: Any) -> Any:
+    return x if type(x) in array_types else numpy.asarray(x)
+
+
+def sum_to(dz: Any, shape: tuple[int, ...]) -> Any:
+    """The adjoint of broadcasting: sum over the leading axes and over those of length 1, down to `shape`."""
+    if dz.shape == shape:
+        return dz
+    lead = dz.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and dz.shape[lead + i] != 1)
+    backend = backend_of(dz)
+    return backend.reshape(backend.sum(dz, axes, True), shape)
+
+
+def check_floating(operation: str, x: Tensor) -> None:
+    """Refuse a Tensor that is not of a floating-point type."""
+    if not is_floating(x.array.dtype):
+        raise DtypeError(f"{operation}: got dtype {x.array.dtype}; it needs a floating-point Tensor, use .float()")

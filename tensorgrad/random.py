@@ -1,0 +1,108 @@
+"""Random numbers: one seed governs initialisation, dropout, shuffling and augmentation, on every device.
+
+A `Generator` is a NumPy Generator whose state can be read and set. Values are drawn on the host and moved, so that the
+same seed gives the same numbers on the CPU and on a GPU.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend import backend_for
+from tensorgrad.device import Device
+
+
+class Generator:
+    """A stream of random numbers.
+
+    >>> g = Generator(0)
+    >>> state = g.get_state()
+    >>> first = g.numpy.random()
+    >>> g.set_state(state)
+    >>> g.numpy.random() == first
+    True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = 0
+        self.numpy = numpy.random.default_rng()
+        self.manual_seed(self.seed() if seed is None else seed)
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self._seed})"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from `seed`, a whole number (negative ones are taken modulo 2^64)."""
+        self._seed = int(seed)
+        self.numpy = numpy.random.default_rng(self._seed % 2**64)
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed of the operating system's, and return it."""
+        seed = int(numpy.random.SeedSequence().generate_state(1, numpy.uint64)[0])
+        self.manual_seed(seed)
+        return seed
+
+    def initial_seed(self) -> int:
+        """The seed this stream was started from."""
+        return self._seed
+
+    def spawn_seed(self) -> int:
+        """Draw a 63-bit seed for another generator (a loader's worker, say) from this stream."""
+        return int(self.numpy.integers(0, 2**63, dtype=numpy.int64))
+
+    def get_state(self) -> dict[str, Any]:
+        """A copy of everything that decides the numbers to come, made of plain dicts, strings and integers."""
+        return {"seed": self._seed, "state": copy.deepcopy(self.numpy.bit_generator.state)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state that `get_state` returned."""
+        self._seed = state["seed"]
+        self.numpy.bit_generator.state = copy.deepcopy(state["state"])
+
+    def uniform(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
+        """An array of numbers drawn evenly from [0, 1)."""
+        wide = numpy.dtype(dtype).itemsize > 4
+        values = self.numpy.random(shape, numpy.float64 if wide else numpy.float32)
+        return backend_for(device).from_host(numpy.asarray(values).astype(dtype, copy=False))
+
+    def normal(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
+        """An array of numbers drawn from the standard normal distribution."""
+        wide = numpy.dtype(dtype).itemsize > 4
+        values = self.numpy.standard_normal(shape, numpy.float64 if wide else numpy.float32)
+        return backend_for(device).from_host(numpy.asarray(values).astype(dtype, copy=False))
+
+
+default_generator = Generator(0)
+default_generator.seed()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed everything random in tensorgrad; returns the default generator.
+
+    >>> import tensorgrad
+    >>> _ = tensorgrad.manual_seed(0)
+    >>> a = tensorgrad.rand(3)
+    >>> _ = tensorgrad.manual_seed(0)
+    >>> bool((a == tensorgrad.rand(3)).all())
+    True
+    """
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """The seed the default generator was started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The default generator's state, for a checkpoint."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Continue the default generator from a state of `get_rng_state`."""
+    default_generator.set_state(state)
