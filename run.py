@@ -2,16 +2,16 @@
 """Set up tensorgrad in an environment of its own and run it; nothing else than Python 3.10 or later is needed.
 
 usage:
-  python3 run.py [--verbose] [OPTIONS]            train LeNet-5 on 1,797 real handwritten digits (in the package)
-  python3 run.py [--verbose] test [PYTEST OPTIONS]    run the test suite
-  python3 run.py [--verbose] setup [EXTRA ...]    only install, with these extras of setup.cfg: dev, oracle, gpu12, ...
-  python3 run.py --help                           show this text
+  python3 run.py [--verbose] [OPTIONS]              train LeNet-5 on the 1,797 real handwritten digits in the package
+  python3 run.py [--verbose] test [PYTEST OPTIONS]  run the test suite
+  python3 run.py [--verbose] setup [EXTRA ...]      only install, with these extras of setup.cfg too: dev, oracle, ...
+  python3 run.py --help                             show this text
 
 OPTIONS are those of `tensorgrad train lenet5`, PYTEST OPTIONS those of pytest:
-  python3 run.py --epochs 3                       three epochs only
-  python3 run.py --data mnist                     train on MNIST instead, downloaded at the first use
-  python3 run.py --epochs 3 --help                every option of the training
-  python3 run.py test tests/test_house.py -x      one file, stopping at the first failure
+  python3 run.py --epochs 3                         three epochs only
+  python3 run.py --data mnist                       train on MNIST instead, downloaded at the first use
+  python3 run.py --epochs 3 --help                  every option of the training
+  python3 run.py test tests/test_house.py -x        one file, stopping at the first failure
 
 The first start makes the folder .venv beside this file and installs the project and what it needs into it with pip;
 nothing outside that folder is touched. Later starts install again only after setup.cfg, pyproject.toml or the
@@ -176,9 +176,9 @@ def fingerprint(root: Path, version: Sequence[int] = sys.version_info[:2]) -> st
     return digest.hexdigest()
 
 
-def setup_cfg(root: Path) -> configparser.ConfigParser:
+def setup_cfg(root: Path) -> configparser.RawConfigParser:
     """The project's description, read."""
-    config = configparser.ConfigParser()
+    config = configparser.RawConfigParser()
     config.read_string((root / "setup.cfg").read_text(encoding="utf-8"))
     return config
 

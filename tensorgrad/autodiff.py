@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorgrad.backend import backend_of
+from tensorgrad.backend import array_types, backend_of
 from tensorgrad.errors import ArgumentError, DtypeError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, sum_to, tape
@@ -21,36 +21,6 @@ from tensorgrad.tensor import Tensor
 
 _leaf_lock = threading.Lock()
 _levels = itertools.count(1)
-
-
-class _Sums:
-    """Cotangents on their way: for every node, and every leaf, the sum of what has arrived.
-
-    A sum that this class itself made is its own, so later arrivals are added in place; a first arrival is not touched, since
-    the rule that gave it may have handed the same array to others.
-    """
-
-    def __init__(self) -> None:
-        self.at: dict[Any, Any] = {}
-        self.own: set[Any] = set()
-
-    def add(self, place: Any, dz: Any) -> bool:
-        """Add an arrival; True if it is the first at this place."""
-        before = self.at.get(place)
-        if before is None:
-            self.at[place] = dz
-            return True
-        if isinstance(before, Tensor) or isinstance(dz, Tensor):
-            before = before if isinstance(before, Tensor) else _wrap(before)
-            self.at[place] = tape.add(before, dz if isinstance(dz, Tensor) else _wrap(dz))
-        elif place in self.own:
-            before += dz
-        else:
-            total = backend_of(before).add(before, dz)
-            self.at[place] = total
-            if total.ndim:  # NumPy's scalars cannot be added to in place
-                self.own.add(place)
-        return False
 
 
 def run_backward(
@@ -66,39 +36,60 @@ def run_backward(
     The rules run on arrays, or on Tensors if a graph of the gradient is wanted or anything at hand carries a tangent.
     With `wanted`, only nodes from which a wanted place can be reached are visited.
     """
-    sums = _Sums()
+    # place -> the sum of the cotangents that have arrived there. Of a node with several results: the list of the places
+    # (Output) of those that were used.
+    pending: dict[Any, Any] = {}
+    # Sums made here may be added to in place; a first arrival may be shared with others and is not touched.
+    own: set[Any] = set()
     arrived: dict[Any, Any] = {}
     heap: list[tuple[int, Primitive]] = []
     useful = None if wanted is None else _nodes_towards(roots, wanted)
     freed = None if retain_graph else Freed(_caller())
+    heappush, heappop = heapq.heappush, heapq.heappop
 
-    def send(place: Any, dz: Any) -> None:
-        """Leave a cotangent at a leaf, at an output of several, or at a node (the loop below inlines the last)."""
-        if useful is not None and place not in useful:
-            return
-        if type(place) is Output:
-            if sums.add(place, dz):
+    def send(parents: Sequence[Any], grads: Sequence[Any], shared: Any) -> None:
+        """Add each cotangent to the sum at its place; what is new waits on the heap (leaves wait for the end)."""
+        for place, g in zip(parents, grads):
+            if place is None or g is None or (useful is not None and place not in useful):
+                continue
+            before = pending.get(place)
+            if before is not None:
+                if place in own and not isinstance(g, Tensor):
+                    before += g
+                else:
+                    pending[place] = total = before + g
+                    if type(total) in array_types:  # not NumPy's scalars, nor Tensors
+                        own.add(place)
+                    else:
+                        own.discard(place)
+            elif isinstance(place, Primitive):
+                pending[place] = g
+                heappush(heap, (place.order, place))
+            elif isinstance(place, Tensor):
+                # a leaf keeps what it gets, so it must be its own
+                pending[place] = _own(g) if _shares_memory(g, shared) else g
+                if type(g) in array_types:
+                    own.add(place)
+            else:
+                pending[place] = g
                 node = place.node
-                if node not in sums.at:
-                    sums.at[node] = []
-                    heapq.heappush(heap, (node.order, node))
-                sums.at[node].append(place)
-        elif sums.add(place, dz) and not isinstance(place, Tensor):
-            heapq.heappush(heap, (place.order, place))
+                if node not in pending:
+                    pending[node] = []
+                    heappush(heap, (node.order, node))
+                pending[node].append(place)
 
-    for root, cotangent in zip(roots, cotangents):
-        send(root if root.node is None else root.node, _own(cotangent) if root.node is None else cotangent)
-
-    before = mode.recording
+    recording = mode.recording
     mode.recording = create_graph
-    pending, own = sums.at, sums.own
     try:
+        for root, cotangent in zip(roots, cotangents):
+            send((root if root.node is None else root.node,), (cotangent,), cotangent)
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             dz = pending.pop(node)
-            own.discard(node)
-            if type(dz) is list:  # several results: the places where cotangents arrived
-                dz = _collect(dz, sums, wanted, arrived)
+            if node in own:
+                own.remove(node)
+            if type(dz) is list:
+                dz = _collect(dz, pending, own, wanted, arrived)
                 tensors = create_graph or any(isinstance(part, Tensor) for part in dz)
             else:
                 tensors = create_graph or isinstance(dz, Tensor)
@@ -118,29 +109,21 @@ def run_backward(
                 node.saved = freed
                 if node.state:
                     node.free(freed)
-            for parent, g in zip(node.parents, grads):
-                if parent is None or g is None:
-                    continue
-                if useful is None and isinstance(parent, Primitive) and parent not in pending:
-                    pending[parent] = g
-                    heapq.heappush(heap, (parent.order, parent))
-                else:
-                    if isinstance(parent, Tensor) and _shares_memory(g, dz):
-                        g = _own(g)  # a leaf keeps what it gets
-                    send(parent, g)
+            send(node.parents, grads, dz)
     finally:
-        mode.recording = before
-    for place, dz in pending.items():
-        arrived[place] = dz
+        mode.recording = recording
+    arrived.update(pending)
     return arrived
 
 
-def _collect(places: list[Output], sums: _Sums, wanted: set[Any] | None, arrived: dict[Any, Any]) -> list[Any]:
+def _collect(
+    places: list[Output], pending: dict[Any, Any], own: set[Any], wanted: set[Any] | None, arrived: dict[Any, Any]
+) -> list[Any]:
     """The cotangents of a node's several results, None for those nobody used."""
     parts: list[Any] = [None] * (1 + max(place.position for place in places))
     for place in places:
-        dz = sums.at.pop(place)
-        sums.own.discard(place)
+        dz = pending.pop(place)
+        own.discard(place)
         parts[place.position] = dz
         if wanted is not None and place in wanted:
             arrived[place] = _own(dz)
@@ -154,9 +137,11 @@ def _own(dz: Any) -> Any:
 
 def _shares_memory(g: Any, dz: Any) -> bool:
     """Whether a rule passed (a view of) its cotangent on, as addition and reshape do."""
+    if type(g) not in array_types:
+        return False
     if type(dz) is list:
         return any(part is not None and _shares_memory(g, part) for part in dz)
-    return not isinstance(g, Tensor) and not isinstance(dz, Tensor) and backend_of(g).may_share_memory(g, dz)
+    return type(dz) in array_types and bool(backend_of(g).may_share_memory(g, dz))
 
 
 def _nodes_towards(roots: Sequence[Tensor], wanted: set[Any]) -> set[Any]:

@@ -349,7 +349,8 @@ class Primitive:
             if isinstance(value, Tensor):
                 if value.extra is not None:
                     self._check_version(position, value)
-                values.append(value.array)
+                array = value.array
+                values.append(array if array.ndim else array[()])  # NumPy is faster on scalars than on 0-d arrays
             else:
                 values.append(value)
         if self.extra is not None:

@@ -17,7 +17,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     """Samples of one form -> the same form, with a new first dimension for the batch.
 
     Tensors, NumPy arrays and NumPy scalars are stacked and keep their dtype; a Python float becomes float64, an int
-    int64, a bool bool; strings and bytes stay a list; dicts, named tuples and sequences are collated entry by entry
+    int64, a bool bool; strings and bytes stay as they are; dicts, named tuples and sequences are collated entry by entry
     (tuples come back as lists, as in PyTorch). The columns of a `Batch` are taken as they are.
 
     >>> images, labels = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
@@ -40,7 +40,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, int):
         return as_tensor(np.array(samples, dtype=np.int64))
     if isinstance(first, (str, bytes)):
-        return list(samples)
+        return samples
     if isinstance(first, Mapping):
         return _mapping_like(first, {key: default_collate([sample[key] for sample in samples]) for key in first})
     if isinstance(first, tuple) and hasattr(first, "_fields"):  # a named tuple
@@ -48,7 +48,9 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, Sequence):
         lengths = [len(sample) for sample in samples]
         if len(set(lengths)) > 1:
-            raise ShapeError(f"default_collate: samples of a batch must have the same length; they have {_brief(lengths)}")
+            raise ShapeError(
+                f"default_collate: samples of a batch must have the same length; they have {_brief(lengths)}"
+            )
         return [default_collate(column) for column in zip(*samples)]
     raise OperandError(
         f"default_collate: a sample holds a {type(first).__name__}; use Tensors, arrays, numbers, strings, "

@@ -83,14 +83,18 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __init__(self, *tensors: Tensor) -> None:
         for i, tensor in enumerate(tensors):
             if not engine.is_tensor(tensor):
-                raise OperandError(f"TensorDataset: tensors[{i}] is a {type(tensor).__name__}; use tensorgrad.tensor(...)")
+                raise OperandError(
+                    f"TensorDataset: tensors[{i}] is a {type(tensor).__name__}; use tensorgrad.tensor(...)"
+                )
             if tensor.ndim == 0:
                 raise ShapeError(f"TensorDataset: tensors[{i}] has no dimension; the first one counts the samples")
         if not tensors:
             raise ArgumentError("TensorDataset: no tensors given; it needs at least one")
         if len({tensor.shape[0] for tensor in tensors}) > 1:
             shapes = [tuple(tensor.shape) for tensor in tensors]
-            raise ShapeError(f"TensorDataset: the tensors must agree in their first dimension; their shapes are {shapes}")
+            raise ShapeError(
+                f"TensorDataset: the tensors must agree in their first dimension; their shapes are {shapes}"
+            )
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
@@ -144,7 +148,9 @@ class ConcatDataset(Dataset[T_co]):
             raise ArgumentError("ConcatDataset: datasets is empty; it needs at least one")
         for i, dataset in enumerate(self.datasets):
             if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-                raise OperandError(f"ConcatDataset: datasets[{i}] is a {type(dataset).__name__}, without length and indices")
+                raise OperandError(
+                    f"ConcatDataset: datasets[{i}] is a {type(dataset).__name__}, without length and indices"
+                )
         self.cumulative_sizes = list(itertools.accumulate(len(dataset) for dataset in self.datasets))
 
     def __getitem__(self, index: int) -> T_co:
@@ -180,7 +186,9 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
     classes: Sequence[str] = ()
 
-    def __init__(self, data: np.ndarray, targets: np.ndarray, transform: Any = None, target_transform: Any = None) -> None:
+    def __init__(
+        self, data: np.ndarray, targets: np.ndarray, transform: Any = None, target_transform: Any = None
+    ) -> None:
         if data.ndim not in (3, 4):
             raise ShapeError(f"{type(self).__name__}: data has shape {data.shape}; use (N, H, W) or (N, C, H, W)")
         if targets.shape != data.shape[:1]:
@@ -235,9 +243,7 @@ def fetch_samples(dataset: Any, indices: Sequence[int]) -> Sequence[Any]:
     return samples
 
 
-def random_split(
-    dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None
-) -> list[Subset[Any]]:
+def random_split(dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None) -> list[Subset[Any]]:
     """Cut a dataset at random into subsets without overlap.
 
     lengths: sizes that add up to the dataset's, or fractions that add up to 1; what is left over when fractions are
@@ -260,10 +266,14 @@ def random_split(
                 warnings.warn(f"random_split: subset {i} is empty", stacklevel=2)
     else:
         if any(length != int(length) or length < 0 for length in lengths):
-            raise ArgumentError(f"random_split: lengths={list(lengths)}; use whole numbers, or fractions that add up to 1")
+            raise ArgumentError(
+                f"random_split: lengths={list(lengths)}; use whole numbers, or fractions that add up to 1"
+            )
         sizes = [int(length) for length in lengths]
     if sum(sizes) != total:
-        raise ArgumentError(f"random_split: lengths={list(lengths)} add up to {sum(sizes)}; the dataset has {total} samples")
+        raise ArgumentError(
+            f"random_split: lengths={list(lengths)} add up to {sum(sizes)}; the dataset has {total} samples"
+        )
     order = np.random.default_rng(engine.spawn_seed(generator)).permutation(total).tolist()
     ends = list(itertools.accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]

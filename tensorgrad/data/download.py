@@ -114,7 +114,9 @@ def _continues(answer: http.client.HTTPResponse, have: int) -> bool:
         return False
     found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != have:
-        raise _WrongAnswer(f"asked for the bytes from {have}, got Content-Range {answer.headers.get('Content-Range')!r}")
+        raise _WrongAnswer(
+            f"asked for the bytes from {have}, got Content-Range {answer.headers.get('Content-Range')!r}"
+        )
     return True
 
 

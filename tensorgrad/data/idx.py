@@ -68,11 +68,15 @@ def _read(file: IO[bytes], path: Path, max_bytes: int, sha256: str | None) -> np
     dtype = np.dtype(DTYPES[code])
     declared = math.prod(shape) * dtype.itemsize
     if declared > max_bytes:
-        raise IdxError(f"{path}: declares shape {shape} of {dtype.name}, {declared} bytes; at most {max_bytes} are accepted")
+        raise IdxError(
+            f"{path}: declares shape {shape} of {dtype.name}, {declared} bytes; at most {max_bytes} are accepted"
+        )
 
     numbers = _take(file, declared)
     if len(numbers) < declared:
-        raise IdxError(f"{path}: holds {len(numbers)} bytes of numbers; its shape {shape} of {dtype.name} needs {declared}")
+        raise IdxError(
+            f"{path}: holds {len(numbers)} bytes of numbers; its shape {shape} of {dtype.name} needs {declared}"
+        )
     if file.read(1):
         raise IdxError(f"{path}: goes on after the {declared} bytes that its shape {shape} of {dtype.name} needs")
     if sha256 is not None:

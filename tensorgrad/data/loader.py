@@ -67,7 +67,9 @@ class DataLoader:
             raise OperandError(f"DataLoader: dataset is a {type(dataset).__name__}, which has no __getitem__(index)")
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context)
         if sampler is not None and shuffle:
-            raise ArgumentError("DataLoader: sampler and shuffle=True exclude each other; the sampler decides the order")
+            raise ArgumentError(
+                "DataLoader: sampler and shuffle=True exclude each other; the sampler decides the order"
+            )
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
             raise ArgumentError("DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last")
         if batch_size is None and drop_last:
@@ -203,4 +205,6 @@ def _context(context: Any) -> Any:
         return multiprocessing.get_context(context)
     except ValueError:
         methods = ", ".join(repr(method) for method in multiprocessing.get_all_start_methods())
-        raise ArgumentError(f"DataLoader: multiprocessing_context={context!r}; use {methods}, or None for threads") from None
+        raise ArgumentError(
+            f"DataLoader: multiprocessing_context={context!r}; use {methods}, or None for threads"
+        ) from None

@@ -33,7 +33,9 @@ class Transform:
         if engine.is_tensor(images):
             return engine.wrap(self(engine.array_of(images), generator))
         if not isinstance(images, np.ndarray):
-            raise OperandError(f"{type(self).__name__}: images is a {type(images).__name__}; use a NumPy array or a Tensor")
+            raise OperandError(
+                f"{type(self).__name__}: images is a {type(images).__name__}; use a NumPy array or a Tensor"
+            )
         if images.ndim not in (2, 3, 4):
             raise ShapeError(
                 f"{type(self).__name__}: images has shape {images.shape}; use (H, W), (C, H, W) or (N, C, H, W)"

@@ -113,8 +113,8 @@ class Failure:
 
     def error(self) -> BaseException:
         """The exception to raise: of the same type where a text makes one, else a RuntimeError."""
-        if not issubclass(self.kind, Exception):
-            return RuntimeError(self.message)  # SystemExit or KeyboardInterrupt must not end the reader
+        if not issubclass(self.kind, Exception) or issubclass(self.kind, StopIteration):
+            return RuntimeError(self.message)  # SystemExit must not end the reader, nor StopIteration its loop
         if issubclass(self.kind, KeyError):
             return _WorkerKeyError(self.message)
         try:

@@ -77,7 +77,14 @@ def test_a_missing_file_says_what_to_do(no_folder):
     with pytest.raises(FileNotFoundError) as caught:
         FashionMNIST(no_folder)
     text = str(caught.value)
-    for part in ("FashionMNIST", "train-images-idx3-ubyte.gz", str(no_folder), "download=True", "--data-dir", "TENSORGRAD_DATA"):
+    for part in (
+        "FashionMNIST",
+        "train-images-idx3-ubyte.gz",
+        str(no_folder),
+        "download=True",
+        "--data-dir",
+        "TENSORGRAD_DATA",
+    ):
         assert part in text
 
 

@@ -40,7 +40,9 @@ def test_one_image_a_batch_and_a_tensor_give_the_same(transform):
 
 
 @pytest.mark.parametrize(
-    "transform", [RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10), RandomHorizontalFlip(0.5)], ids=lambda t: type(t).__name__
+    "transform",
+    [RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10), RandomHorizontalFlip(0.5)],
+    ids=lambda t: type(t).__name__,
 )
 def test_a_random_transform_of_a_batch_draws_as_for_its_images_one_by_one(transform):
     batch = rng().random((50, 1, 6, 8))
@@ -48,7 +50,9 @@ def test_a_random_transform_of_a_batch_draws_as_for_its_images_one_by_one(transf
     np.testing.assert_allclose(transform(batch, rng(3)), [transform(image, one_by_one) for image in batch], atol=1e-12)
 
 
-@pytest.mark.parametrize("value, kind", [([[1, 2]], TypeError), (np.zeros(3), RuntimeError), (np.zeros((1,) * 5), RuntimeError)])
+@pytest.mark.parametrize(
+    "value, kind", [([[1, 2]], TypeError), (np.zeros(3), RuntimeError), (np.zeros((1,) * 5), RuntimeError)]
+)
 def test_other_forms_are_refused(value, kind):
     with pytest.raises(kind, match="Pad: images"):
         Pad(1)(value)
@@ -85,9 +89,7 @@ def test_normalize_by_channel():
 
 def test_pad_sides_and_modes():
     image = np.array([[1, 2], [3, 4]])
-    np.testing.assert_array_equal(
-        Pad((1, 0, 2, 1), fill=9)(image), [[9, 1, 2, 9, 9], [9, 3, 4, 9, 9], [9, 9, 9, 9, 9]]
-    )
+    np.testing.assert_array_equal(Pad((1, 0, 2, 1), fill=9)(image), [[9, 1, 2, 9, 9], [9, 3, 4, 9, 9], [9, 9, 9, 9, 9]])
     np.testing.assert_array_equal(Pad((1, 0), padding_mode="edge")(image), [[1, 1, 2, 2], [3, 3, 4, 4]])
     np.testing.assert_array_equal(Pad((1, 0), padding_mode="reflect")(image), [[2, 1, 2, 1], [4, 3, 4, 3]])
     np.testing.assert_array_equal(Pad((1, 0), padding_mode="symmetric")(image), [[1, 1, 2, 2], [3, 3, 4, 4]])
@@ -195,7 +197,11 @@ def test_affine_matrices_are_the_inverse_of_the_product_in_the_docstring():
     got = affine.matrices(n, height, width, rng(5))
     u = rng(5).random((n, 6))
     for i in range(n):
-        angle, shear_x, shear_y = math.radians(-40 + 100 * u[i, 0]), math.radians(-25 + 50 * u[i, 1]), math.radians(-15 + 20 * u[i, 2])
+        angle, shear_x, shear_y = (
+            math.radians(-40 + 100 * u[i, 0]),
+            math.radians(-25 + 50 * u[i, 1]),
+            math.radians(-15 + 20 * u[i, 2]),
+        )
         scale = 0.5 + u[i, 3]
         tx, ty = 0.3 * width * (2 * u[i, 4] - 1), 0.2 * height * (2 * u[i, 5] - 1)
         centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])

@@ -1,0 +1,33 @@
+"""What the markers `gpu` and `oracle` mean where a GPU or PyTorch is missing (`slow` and `oracle` are deselected by
+default, in pyproject.toml)."""
+
+import importlib.util
+from functools import cache
+
+import pytest
+
+
+@cache
+def why_no_gpu() -> str | None:
+    """Why tests marked `gpu` cannot run here, or None if they can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed"
+    import cupy
+
+    return None if cupy.cuda.is_available() else "CuPy finds no CUDA GPU"
+
+
+@cache
+def why_no_oracle() -> str | None:
+    """Why tests marked `oracle` cannot run here, or None if they can."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed: `python3 run.py setup oracle`"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, why_not in (("gpu", why_no_gpu), ("oracle", why_no_oracle)):
+        if item.get_closest_marker(marker) is not None:
+            reason = why_not()
+            if reason is not None:
+                pytest.skip(reason)
