@@ -46,7 +46,7 @@ def gradcheck(
     >>> gradcheck(lambda x: (x * x).sum(), x)
     True
     """
-    values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    values: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     checked = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise GradcheckError("gradcheck: no input requires grad; set requires_grad=True on those to check")

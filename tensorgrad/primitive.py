@@ -98,7 +98,7 @@ class Primitive:
     order: int
     scope: Scope | None
     extra: NodeExtra | None
-    shapes: list[tuple[int, ...]] | None
+    shapes: list[tuple[int, ...] | None] | None
 
     # read off the class when it is defined
     name = ""  # the kernel's name: the class's, in snake_case

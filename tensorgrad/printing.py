@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -57,7 +57,7 @@ def _values(values: numpy.ndarray, indent: str) -> str:
         formatter = _number
     width = max(len(formatter(v)) for v in (values.ravel() if values.size <= 1000 else _shown(values)))
 
-    def aligned(value: float) -> str:
+    def aligned(value: Any) -> str:
         return formatter(value).rjust(width) if values.ndim else formatter(value)
 
     return numpy.array2string(

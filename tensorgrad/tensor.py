@@ -10,6 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from numpy import ndarray
 
 from tensorgrad.backend import backend_of, is_array
 from tensorgrad.device import Device
@@ -17,13 +18,9 @@ from tensorgrad.dtypes import DType, get_default_dtype, is_floating
 from tensorgrad.errors import ArgumentError, DeviceError, DtypeError, GraphError, OperandError, ShapeError
 
 if TYPE_CHECKING:
-    from tensorgrad.methods import Methods
+    from tensorgrad.methods import Methods  # the signatures of what tensorgrad.ops.methods attaches
 else:
-
-    class Methods:
-        """Filled at run time by tensorgrad.ops.methods; its signatures, for readers and checkers, are in methods.pyi."""
-
-        __slots__ = ()
+    Methods = object
 
 
 class Storage:
@@ -303,7 +300,7 @@ class Tensor(Methods):
             raise DeviceError(f"numpy(): this Tensor is on '{self.device}'; use .cpu().numpy()")
         return self.array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:

@@ -5,6 +5,7 @@ import importlib.util
 from functools import cache
 
 import pytest
+import standin  # registers the device 'standin', CuPy's stand-in
 
 
 @cache
@@ -31,3 +32,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             reason = why_not()
             if reason is not None:
                 pytest.skip(reason)
+
+
+#: Every device that a test taking `device` runs on.
+DEVICES = ["cpu", standin.StandInBackend.name, pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """The name of a device: NumPy's, the stand-in for CuPy, and CuPy's where there is a GPU."""
+    name: str = request.param
+    return name

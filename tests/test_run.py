@@ -4,6 +4,7 @@ Its installing is tried by being used: CI starts with `python3 run.py test`.
 """
 
 import ast
+import doctest
 import importlib.util
 import json
 import os
@@ -66,6 +67,12 @@ def test_help_names_every_use(flag, capsys):
     text = capsys.readouterr().out
     for use in ("run.py [--verbose] [OPTIONS]", "test [PYTEST OPTIONS]", "setup [EXTRA ...]", ".venv", "--epochs"):
         assert use in text
+
+
+def test_the_examples_in_its_docstrings_hold():
+    outcome = doctest.testmod(run_py)
+    assert outcome.failed == 0
+    assert outcome.attempted > 0
 
 
 # --- old Pythons

@@ -15,7 +15,7 @@ from tensorgrad.backend.cpu import CPU
 from tensorgrad.device import Device, as_device
 from tensorgrad.errors import DeviceError, OperandError
 
-__all__ = ["ArrayBackend", "array_types", "backend_for", "backend_of", "is_array", "register"]
+__all__ = ["ArrayBackend", "array_types", "backend_for", "backend_of", "is_array", "is_device_name", "register"]
 
 
 class _ByType(dict[type, Any]):
@@ -68,6 +68,12 @@ def _load_cuda() -> ArrayBackend:
 
 
 _loaders: dict[str, Callable[[], ArrayBackend]] = {"cuda": _load_cuda}
+
+
+def is_device_name(name: str) -> bool:
+    """Whether `name` ('cpu', 'cuda:1') names a device that a backend is known for, be it there or not."""
+    kind = name.partition(":")[0]
+    return kind in _by_device or kind in _loaders
 
 
 def backend_for(device: str | Device | None) -> ArrayBackend:

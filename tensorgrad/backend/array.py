@@ -100,6 +100,10 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         """The values as a NumPy array."""
         raise NotImplementedError
 
+    def address(self, x: Array) -> int:
+        """Where in memory the array's first value lies."""
+        raise NotImplementedError
+
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Array:
         """A NumPy array's values as an array here."""
         return self.xp.asarray(x)

@@ -23,13 +23,16 @@ class CUDABackend(ArrayBackend):
     def check_device(self, device: Device) -> None:
         count = self.xp.cuda.runtime.getDeviceCount()
         if device.index is not None and device.index >= count:
-            raise DeviceError(f"device: got '{device}'; this machine has {count} GPU(s), 'cuda:0' the first")
+            raise DeviceError(f"device: got '{device}'; this machine has {count} GPU(s), '{self.name}:0' the first")
 
     def device_of(self, x: Any) -> Device:
-        return Device("cuda", int(x.device.id))
+        return Device(self.name, int(x.device.id))
 
     def to_host(self, x: Any) -> numpy.ndarray:
         return self.xp.asnumpy(x)
+
+    def address(self, x: Any) -> int:
+        return int(x.data.ptr)
 
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
         number = 0 if device is None or device.index is None else device.index

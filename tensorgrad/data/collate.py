@@ -17,8 +17,8 @@ def default_collate(samples: Sequence[Any]) -> Any:
     """Samples of one form -> the same form, with a new first dimension for the batch.
 
     Tensors, NumPy arrays and NumPy scalars are stacked and keep their dtype; a Python float becomes float64, an int
-    int64, a bool bool; strings and bytes stay as they are; dicts, named tuples and sequences are collated entry by entry
-    (tuples come back as lists, as in PyTorch). The columns of a `Batch` are taken as they are.
+    int64, a bool bool; strings and bytes stay as they are; dicts, named tuples and sequences are collated entry by
+    entry (tuples come back as lists, as in PyTorch). The columns of a `Batch` are taken as they are.
 
     >>> images, labels = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
     >>> labels.tolist()
@@ -44,14 +44,14 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, Mapping):
         return _mapping_like(first, {key: default_collate([sample[key] for sample in samples]) for key in first})
     if isinstance(first, tuple) and hasattr(first, "_fields"):  # a named tuple
-        return type(first)(*(default_collate(column) for column in zip(*samples)))
+        return type(first)(*(default_collate(column) for column in zip(*samples, strict=True)))
     if isinstance(first, Sequence):
         lengths = [len(sample) for sample in samples]
         if len(set(lengths)) > 1:
             raise ShapeError(
                 f"default_collate: samples of a batch must have the same length; they have {_brief(lengths)}"
             )
-        return [default_collate(column) for column in zip(*samples)]
+        return [default_collate(column) for column in zip(*samples, strict=True)]
     raise OperandError(
         f"default_collate: a sample holds a {type(first).__name__}; use Tensors, arrays, numbers, strings, "
         "or dicts and sequences of them, or give DataLoader a collate_fn"
@@ -95,8 +95,8 @@ def _same_shape(shapes: list[tuple[int, ...]]) -> None:
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise ShapeError(
-                f"default_collate: samples of a batch must have the same shape; sample 0 has {shapes[0]}, sample {i} has "
-                f"{shape}. Bring them to one size in the dataset, or give DataLoader a collate_fn"
+                f"default_collate: samples of a batch must have the same shape; sample 0 has {shapes[0]}, "
+                f"sample {i} has {shape}. Bring them to one size in the dataset, or give DataLoader a collate_fn"
             )
 
 

@@ -101,7 +101,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return tuple(tensor[index] for tensor in self.tensors)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return Batch(*(engine.array_of(tensor)[np.asarray(indices)] for tensor in self.tensors))
+        return Batch(*(engine.take(tensor, indices) for tensor in self.tensors))
 
     def __len__(self) -> int:
         return self.tensors[0].shape[0]
@@ -276,4 +276,4 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
         )
     order = np.random.default_rng(engine.spawn_seed(generator)).permutation(total).tolist()
     ends = list(itertools.accumulate(sizes))
-    return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]
+    return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import re
@@ -22,7 +23,7 @@ class DownloadError(RuntimeError):
 def download(
     urls: Sequence[str],
     target: Path,
-    verify: Callable[[Path], None],
+    verify: Callable[[Path], object],
     max_bytes: int,
     timeout: float = 30.0,
     hint: str = "",
@@ -30,8 +31,9 @@ def download(
     """Fetch `target` from the first address whose file `verify` accepts; a target that is there already stays.
 
     The bytes go to `target` + '.part'. If the connection breaks, they stay there and the next attempt, in this call or
-    a later one, asks for the rest. A complete file goes through `verify`, is flushed to the disk and only then renamed to `target`.
-    What verify refuses is deleted; had it been pieced together, the same address is asked once more from the start.
+    a later one, asks for the rest. A complete file is flushed to the disk, goes through `verify`, and only then takes
+    the name `target`. What verify refuses is deleted; had it been pieced together, the same address is asked once more
+    from the start.
 
     urls: http(s) addresses, tried in turn. verify: raises ValueError for a wrong file.
     max_bytes: a longer answer is refused. timeout: seconds without any answer. hint: what to do instead, for the error.
@@ -53,7 +55,7 @@ def download(
 
 
 def _fetch(
-    url: str, part: Path, verify: Callable[[Path], None], max_bytes: int, timeout: float, failures: list[str]
+    url: str, part: Path, verify: Callable[[Path], object], max_bytes: int, timeout: float, failures: list[str]
 ) -> bool:
     """At most two attempts at one address: the second goes on where the first broke off, or starts from nothing."""
     for _ in range(2):
@@ -63,10 +65,9 @@ def _fetch(
         except _WrongAnswer as error:
             failures.append(f"{url}: {error}")
             return False
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
-            gained = part.exists() and part.stat().st_size > before
-            if gained:
+        except _BrokenOff as error:
+            failures.append(f"{url}: {error}")
+            if part.stat().st_size > before:
                 continue
             return False
         try:
@@ -84,6 +85,10 @@ class _WrongAnswer(Exception):
     """The server answered, with something that cannot be used."""
 
 
+class _BrokenOff(Exception):
+    """The connection failed, at once or on the way. Errors of the disk are not among these."""
+
+
 def _receive(url: str, part: Path, max_bytes: int, timeout: float) -> bool:
     """Bring `part` to its full length; returns whether it was pieced together from two answers."""
     with part.open("ab") as file:
@@ -98,6 +103,8 @@ def _receive(url: str, part: Path, max_bytes: int, timeout: float) -> bool:
                 if error.code == 416 and have:
                     return True  # nothing after what we have: it is complete, or verify will find out
                 raise _WrongAnswer(f"the server answered {error.code} {error.reason}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _BrokenOff(str(getattr(error, "reason", error))) from error
         with answer:
             if have and not _continues(answer, have):
                 file.truncate(0)  # the server sends the whole file
@@ -125,14 +132,21 @@ def _store(answer: http.client.HTTPResponse, file: IO[bytes], have: int, max_byt
     expected = have + int(length) if length is not None and length.isdigit() else None
     if expected is not None and expected > max_bytes:
         raise _WrongAnswer(f"announces {expected} bytes; at most {max_bytes} are accepted")
-    while chunk := answer.read(_CHUNK):
+    while chunk := _read(answer):
         have += len(chunk)
         if have > max_bytes:
             file.truncate(0)
             raise _WrongAnswer(f"sends more than the {max_bytes} bytes that are accepted")
         file.write(chunk)
     if expected is not None and have < expected:
-        raise http.client.IncompleteRead(b"", expected - have)
+        raise _BrokenOff(f"the connection ended after {have} of {expected} bytes")
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOff(f"the connection broke ({error})") from error
 
 
 @contextlib.contextmanager
@@ -149,8 +163,13 @@ def _acquire(file: IO[bytes]) -> None:
     except ImportError:  # Windows
         import msvcrt
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-        return
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+                return
+            except OSError as error:
+                if error.errno != errno.EDEADLK:  # what it raises after ten seconds of waiting
+                    raise
     fcntl.flock(file, fcntl.LOCK_EX)
 
 

@@ -43,6 +43,12 @@ def stack(tensors: Sequence[Tensor]) -> Tensor:
     return Tensor(backend_of(arrays[0]).stack(arrays))
 
 
+def take(tensor: Tensor, indices: Sequence[int]) -> Any:
+    """The array of the entries at these indices along the first dimension, on the Tensor's own device."""
+    backend = backend_of(tensor.array)
+    return backend.getitem(tensor.array, backend.asarray(indices))
+
+
 # Random numbers. While a loader makes a batch, what is drawn comes from that batch's own stream, in whatever thread or
 # process this happens; so a batch depends on the seed and on its number only.
 
@@ -103,8 +109,8 @@ def numpy_generator(generator: Generator | np.random.Generator | None) -> np.ran
 
 
 def seed_process(seed: np.random.SeedSequence) -> None:
-    """Seed all that a dataset in a process of its own may draw from: tensorgrad, NumPy's old state, Python's `random`."""
+    """Seed all that a dataset in a process of its own may draw from: tensorgrad, NumPy's old way, Python's `random`."""
     words = seed.generate_state(2, np.uint32)
     random.manual_seed(int(words[0]))
-    np.random.seed(int(words[1]))
+    np.random.seed(int(words[1]))  # noqa: NPY002  (for datasets that still draw from it)
     python_random.seed(int(words[0]))

@@ -1,8 +1,8 @@
 """Reader of IDX files, the format of MNIST, plain or gzipped.
 
 Layout: two zero bytes, a byte for the type of the numbers, a byte for how many dimensions, the dimensions as 32-bit
-big-endian integers, then the numbers, big-endian, last dimension fastest. (Y. LeCun, C. Cortes, C. Burges: the MNIST database,
-"File formats for the MNIST database".)
+big-endian integers, then the numbers, big-endian, last dimension fastest. (Y. LeCun, C. Cortes, C. Burges: The MNIST
+database of handwritten digits, section on file formats.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def read_idx(path: str | Path, max_bytes: int = 1 << 31, sha256: str | None = No
         in memory, whatever the header or a gzip stream claims.
     sha256: digest that the uncompressed bytes must have.
 
-    Raises IdxError if the header is wrong, or if the file holds fewer or more bytes than the header declares, or if the digest differs.
+    Raises IdxError if the header is wrong, if the file holds fewer or more bytes than the header declares, or if the
+    digest differs.
     """
     path = Path(path)
     with path.open("rb") as raw:
@@ -49,7 +50,7 @@ def read_idx(path: str | Path, max_bytes: int = 1 << 31, sha256: str | None = No
             raise IdxError(f"{path}: the gzip stream is damaged or cut off ({error}); fetch the file again") from error
 
 
-def _read(file: IO[bytes], path: Path, max_bytes: int, sha256: str | None) -> np.ndarray:
+def _read(file: IO[bytes] | gzip.GzipFile, path: Path, max_bytes: int, sha256: str | None) -> np.ndarray:
     header = _take(file, 4)
     if len(header) < 4:
         raise IdxError(f"{path}: has {len(header)} bytes; an IDX header needs at least 4")
@@ -88,7 +89,7 @@ def _read(file: IO[bytes], path: Path, max_bytes: int, sha256: str | None) -> np
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _take(file: IO[bytes], size: int) -> bytearray:
+def _take(file: IO[bytes] | gzip.GzipFile, size: int) -> bytearray:
     """Up to `size` bytes. Memory grows with what really arrives, not with what was declared."""
     taken = bytearray()
     while len(taken) < size:

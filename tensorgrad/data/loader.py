@@ -161,8 +161,8 @@ class DataLoader:
             except queue.Empty:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise RuntimeError(
-                        f"DataLoader: timed out after {self.timeout} seconds waiting for batch {wanted}; raise `timeout`, "
-                        "or look at what the dataset does with num_workers=0"
+                        f"DataLoader: timed out after {self.timeout} seconds waiting for batch {wanted}; "
+                        "raise `timeout`, or look at what the dataset does with num_workers=0"
                     ) from None
 
     def _workers_for(self, epoch: Epoch) -> Workers:

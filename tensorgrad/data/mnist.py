@@ -1,8 +1,8 @@
 """MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28x28 pixels in ten classes.
 
-Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, Proceedings of the IEEE 86
-(11), 1998. H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms,
-arXiv:1708.07747, 2017 (MIT licence).
+Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, Proceedings of the
+IEEE 86 (11), 1998. H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+Learning Algorithms, arXiv:1708.07747, 2017 (MIT licence).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,12 +39,12 @@ class MNIST(ImageDataset):
     folder = "mnist"
     torchvision_folder = "MNIST/raw"
     classes: Sequence[str] = tuple("0123456789")
-    mirrors = (
+    mirrors: Sequence[str] = (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     )
     # file -> sha256 of its uncompressed bytes
-    digests = {
+    digests: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -78,11 +78,14 @@ class MNIST(ImageDataset):
             download(
                 [mirror + path.name for mirror in self.mirrors],
                 path,
-                verify=lambda part: self._check(part, name),
+                verify=lambda part: self._read(part, name),
                 max_bytes=_MAX_DOWNLOAD,
                 hint=f"Without a connection, {self._remedy()}.",
             )
-        return self._read(path, name)
+        try:
+            return self._read(path, name)
+        except IdxError as error:
+            raise IdxError(f"{type(self).__name__}: {error}. Delete the file, then use download=True") from error
 
     def _find(self, base: Path, name: str) -> Path | None:
         for folder in (base / self.folder, base, base / self.torchvision_folder):
@@ -93,9 +96,6 @@ class MNIST(ImageDataset):
 
     def _read(self, path: Path, name: str) -> np.ndarray:
         return read_idx(path, max_bytes=60_000 * 28 * 28, sha256=self.digests[name])
-
-    def _check(self, path: Path, name: str) -> None:
-        self._read(path, name)
 
     def _remedy(self) -> str:
         return (
@@ -130,7 +130,7 @@ class FashionMNIST(MNIST):
         # The authors' own address, which speaks plain http only: the digest is what vouches for the bytes.
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     )
-    digests = {
+    digests: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
         "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",

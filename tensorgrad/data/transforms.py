@@ -347,8 +347,8 @@ def _between(flat: np.ndarray, first: np.ndarray, fraction: np.ndarray) -> np.nd
 def resize_matrix(old: int, new: int, antialias: bool) -> np.ndarray:
     """Weights (new, old) of bilinear resizing along one axis; rows add up to 1.
 
-    Output pixel i has its centre at (i + 1/2) old/new - 1/2 in the input; the weight falls in a straight line from there to zero
-    at one pixel's distance, or with anti-aliasing at old/new pixels' if that is more.
+    Output pixel i has its centre at (i + 1/2) old/new - 1/2 in the input. From there the weight falls in a straight
+    line to zero at a distance of one pixel, or with anti-aliasing of old/new pixels if that is more.
     """
     ratio = old / new
     reach = max(ratio, 1.0) if antialias else 1.0
@@ -363,8 +363,8 @@ def resize_matrix(old: int, new: int, antialias: bool) -> np.ndarray:
 
 
 def floating(images: np.ndarray) -> np.ndarray:
-    """Images as they are if floating point, else as float32."""
-    return images if images.dtype.kind == "f" else images.astype(np.float32)
+    """Images as float64 or float32; float16 is too coarse to compute places in, and becomes float32 like integers."""
+    return images if images.dtype in (np.float64, np.float32) else images.astype(np.float32)
 
 
 def _range(name: str, value: float | Sequence[float]) -> Range:

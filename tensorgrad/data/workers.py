@@ -1,9 +1,9 @@
 """Workers of a DataLoader: threads that make batches, each by itself or by way of a process of its own.
 
-A worker is always a thread here. Without a multiprocessing context it makes the batch itself. With one, it owns a process and a
-pipe to it, hands over one request at a time and waits for the answer. So there is one queue, one order and one way to
-stop for both; a process that dies is the end of its pipe, which its thread notices and reports; and as neither side
-ever writes while the other is writing, the pipe cannot jam.
+A worker is always a thread here. Without a multiprocessing context it makes the batch itself. With one, it owns a
+process and a pipe to it, hands over one request at a time and waits for the answer. So there is one queue, one order
+and one way to stop for both; a process that dies is the end of its pipe, which its thread notices and reports; and as
+neither side ever writes while the other is writing, the pipe cannot jam.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import threadpoolctl
+import threadpoolctl  # type: ignore[import-untyped]
 
 from tensorgrad.data import engine
 from tensorgrad.data.dataset import fetch_samples
 from tensorgrad.errors import OperandError
 
-# How long a process may take to finish its batch when the loader closes, before it is ended.
+# How long closing a loader waits for workers to finish the batch they are at.
 GRACE_SECONDS = 5.0
 
 
@@ -171,7 +171,10 @@ class Workers:
         self._tasks.put((epoch, number, indices))
 
     def close(self) -> None:
-        """End all workers: a thread after the batch it is at, a process after GRACE_SECONDS at most."""
+        """End all workers, each after the batch it is at, and wait for them GRACE_SECONDS at most.
+
+        A process that takes longer is ended; a thread cannot be, it ends by itself when its batch is done.
+        """
         threads, self._threads = self._threads, []
         processes, self._processes = self._processes, []
         if sys.is_finalizing():
@@ -179,13 +182,13 @@ class Workers:
         for _ in threads:
             self._tasks.put(None)
         deadline = time.monotonic() + GRACE_SECONDS
-        for thread, process in zip(threads, processes):
+        for thread, process in zip(threads, processes, strict=False):
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 process.terminate()  # its thread sees the end of the pipe
         for thread in threads:
             if thread is not threading.current_thread():  # a loader freed by the garbage collector inside of a worker
-                thread.join()
+                thread.join(max(0.0, deadline - time.monotonic()))
         for process in processes:
             process.close(max(0.0, deadline - time.monotonic()))
 
@@ -252,8 +255,8 @@ class RemoteFetcher:
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             self._pipe.close()
             raise OperandError(
-                f"DataLoader: dataset, collate_fn and worker_init_fn must be picklable to reach a worker process ({error}); "
-                "define them at the top of a module, or leave multiprocessing_context out to use threads"
+                f"DataLoader: dataset, collate_fn and worker_init_fn must be picklable to reach a worker process "
+                f"({error}); define them at the top of a module, or leave multiprocessing_context out to use threads"
             ) from error
         finally:
             theirs.close()
@@ -266,10 +269,10 @@ class RemoteFetcher:
         except (EOFError, OSError) as error:
             self._process.join(GRACE_SECONDS)
             raise RuntimeError(
-                f"the process {self._process.pid} ended unexpectedly, exit code {self._process.exitcode}, at batch {number}, "
-                f"indices {_brief(indices)}. A negative code is the signal that ended it (-9: often too little memory); with "
-                "multiprocessing_context='spawn' or 'forkserver' a script must start its work under "
-                "`if __name__ == '__main__':`; num_workers=0 shows an error where it happens"
+                f"the process {self._process.pid} ended unexpectedly, exit code {self._process.exitcode}, at batch "
+                f"{number}, indices {_brief(indices)}. A negative code is the signal that ended it (-9: often too "
+                "little memory). With multiprocessing_context='spawn' or 'forkserver' a script must start its work "
+                "under `if __name__ == '__main__':`. num_workers=0 shows an error where it happens"
             ) from error
 
     def terminate(self) -> None:
@@ -315,7 +318,10 @@ def _serve(
         except Exception as error:
             _add_note(error, f"raised on sending batch {number}: what collate_fn returns must be picklable")
             message = pickle.dumps(Failure(error, f"worker {info.id}"))
-        pipe.send_bytes(message)
+        try:
+            pipe.send_bytes(message)
+        except OSError:
+            return  # the parent is gone
 
 
 def _add_note(error: BaseException, note: str) -> None:

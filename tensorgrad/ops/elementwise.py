@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.dtypes import get_default_dtype, is_floating
+from tensorgrad.dtypes import get_default_dtype, is_floating, result_type
 from tensorgrad.errors import ArgumentError
 from tensorgrad.ops.operands import as_tensor, cast, put_on_tape, scalar_like, tensors
 from tensorgrad.primitive import Primitive
@@ -377,8 +377,9 @@ def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     tensor([0., 2.])
     """
     condition = as_tensor("where", condition)
-    if isinstance(x, Tensor) or isinstance(y, Tensor):
-        x, y = tensors("where", x, y)
+    if isinstance(x, (bool, int, float)) and isinstance(y, (bool, int, float)):
+        x = Tensor(backend_of(condition.array).full((), x, result_type([], [x, y])))
+    x, y = tensors("where", x, y)
     if condition.array.dtype.kind != "b":
         raise ArgumentError(f"where: condition has dtype {condition.dtype}; it must be bool, compare first (x != 0)")
     return Where()(condition, x, y)

@@ -23,7 +23,9 @@ class Slice(View):
 
     def forward(self, x: Any) -> Any:
         self.shape = x.shape
-        return x[self.index]
+        z = x[self.index]
+        # one value: NumPy gives a number, which is no view, unless the index has an ellipsis
+        return z if z.shape else x[(*(part for part in self.index if part is not Ellipsis), ...)]
 
     def vjp(self, dz: Any) -> Any:
         return backend_of(dz).unslice(dz, self.index, self.shape)

@@ -106,7 +106,8 @@ def refresh_views(base: Tensor) -> None:
 
 
 def _same_place(z: Tensor, view: Tensor) -> bool:
-    return bool(z.array.__array_interface__["data"] == view.array.__array_interface__["data"])
+    backend = backend_of(z.array)
+    return bool(backend.address(z.array) == backend.address(view.array))
 
 
 def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import DtypeError, ShapeError
-from tensorgrad.ops.operands import as_tensor
+from tensorgrad.ops.operands import as_tensor, put_on_tape
 from tensorgrad.ops.shape import squeeze, unsqueeze
 from tensorgrad.primitive import Bilinear, sum_to
 from tensorgrad.tensor import Tensor
@@ -104,3 +104,6 @@ def inner_product(x: Tensor, w: Tensor) -> Tensor:
             "the weight (out_features, in_features)"
         )
     return InnerProduct()(x, w)
+
+
+put_on_tape(matmul=matmul)  # it also takes vectors, which the rules above may meet

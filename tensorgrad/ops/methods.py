@@ -14,7 +14,7 @@ from tensorgrad.errors import OperandError
 from tensorgrad.ops import arithmetic, elementwise, indexing, inplace, loss, matmul, reduction, shape, transfer
 from tensorgrad.ops.numpy_protocol import array_ufunc
 from tensorgrad.ops.operands import cast
-from tensorgrad.tensor import Methods, Tensor
+from tensorgrad.tensor import Tensor
 
 
 def _reflected(function: Any) -> Any:
@@ -177,6 +177,7 @@ METHODS: dict[str, Any] = {
 }
 
 
-for _name, _function in {**OPERATORS, **METHODS}.items():
-    setattr(Methods, _name, _function)
-Methods.T = property(shape.transposed)  # type: ignore[attr-defined,unused-ignore]
+PROPERTIES: dict[str, Any] = {"T": property(shape.transposed)}
+
+for _name, _function in {**OPERATORS, **METHODS, **PROPERTIES}.items():
+    setattr(Tensor, _name, _function)

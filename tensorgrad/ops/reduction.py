@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import is_floating
@@ -15,6 +15,13 @@ from tensorgrad.primitive import Linear, Primitive
 from tensorgrad.tensor import Tensor
 
 Dims = int | Sequence[int] | None
+
+
+class Extremes(NamedTuple):
+    """What `max` and `min` find along one dimension: the extremes, and where they stand."""
+
+    values: Tensor
+    indices: Tensor
 
 
 def _kept(shape: tuple[int, ...], dim: tuple[int, ...]) -> tuple[int, ...]:
@@ -33,6 +40,7 @@ class Reduction(Primitive):
     """A map that reduces `dim`, a tuple of dimensions, keeping them as ones if `keepdim`."""
 
     __slots__ = ("dim", "keepdim", "shape")
+    shape: tuple[int, ...]
 
     def __init__(self, dim: tuple[int, ...], keepdim: bool) -> None:
         self.dim = dim
@@ -66,8 +74,8 @@ class Mean(Reduction, Linear):
         return backend_of(x).mean(x, self.dim, self.keepdim)
 
     def vjp(self, dz: Any) -> Any:
-        scaled = self.spread(dz) / max(_count(self.shape, self.dim), 1)
-        return backend_of(dz).broadcast_to(scaled, self.shape)
+        count = _count(self.shape, self.dim)
+        return backend_of(dz).broadcast_to(self.spread(dz) / count if count else self.spread(dz), self.shape)
 
 
 class Extreme(Reduction):
@@ -172,23 +180,23 @@ def _extreme(operation: str, kind: type[Extreme], x: Tensor, dim: Dims, keepdim:
 
 
 def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The largest value of all; with `dim`, the pair (values, indices) along it, the first of the tied taking the gradient.
+    """The largest value of all; with `dim`, a named pair (values, indices) along it, the first of the tied taking the gradient.
 
     >>> import tensorgrad
     >>> tensorgrad.tensor([[1.0, 5.0], [7.0, 7.0]]).max(dim=1)
-    (tensor([5., 7.]), tensor([1, 0]))
+    Extremes(values=tensor([5., 7.]), indices=tensor([1, 0]))
     """
-    return amax(x) if dim is None else _along(x, argmax(x, dim, True), dim, keepdim)
+    return amax(x) if dim is None else _along("max", x, argmax(x, dim, True), dim, keepdim)
 
 
 def min(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest value of all; with `dim`, the pair (values, indices) along it, the first of the tied taking the gradient."""
-    return amin(x) if dim is None else _along(x, argmin(x, dim, True), dim, keepdim)
+    """The smallest value of all; with `dim`, a named pair (values, indices) along it, the first of the tied taking the gradient."""
+    return amin(x) if dim is None else _along("min", x, argmin(x, dim, True), dim, keepdim)
 
 
-def _along(x: Tensor, index: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
-    values: Tensor = backend_of(x).take_along_axis(x, index, one_dim("max", dim, x.array.ndim))
-    return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+def _along(operation: str, x: Tensor, index: Tensor, dim: int, keepdim: bool) -> Extremes:
+    values: Tensor = backend_of(x).take_along_axis(x, index, one_dim(operation, dim, x.array.ndim))
+    return Extremes(values, index) if keepdim else Extremes(values.squeeze(dim), index.squeeze(dim))
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

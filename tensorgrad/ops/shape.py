@@ -98,7 +98,7 @@ class Unbind(View):
     def forward(self, x: Any) -> Any:
         self.shape = x.shape
         front = (slice(None),) * self.dim
-        return tuple(x[(*front, i)] for i in range(x.shape[self.dim]))
+        return tuple(x[(*front, i, ...)] for i in range(x.shape[self.dim]))
 
     def vjp(self, dzs: Any) -> Any:
         some = next(dz for dz in dzs if dz is not None)

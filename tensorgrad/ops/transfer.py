@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from tensorgrad.backend import backend_for, backend_of
+from tensorgrad.backend import backend_for, backend_of, is_device_name
 from tensorgrad.device import Device, as_device
 from tensorgrad.errors import OperandError
 from tensorgrad.ops.operands import cast
@@ -53,7 +53,7 @@ def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool 
             dtype, device = argument.dtype, argument.device
         elif isinstance(argument, Device):
             device = argument
-        elif isinstance(argument, str) and argument.partition(":")[0] in ("cpu", "cuda"):
+        elif isinstance(argument, str) and is_device_name(argument):
             device = argument
         elif isinstance(argument, bool):
             copy = copy or argument

@@ -112,7 +112,7 @@ def test_image_dataset_whole_batches_and_single_images_agree():
     data = ImageDataset(pixels, np.arange(10), transform=ToDtype(np.float32, scale=True))
     batch = data.__getitems__([4, 9, 4])
     assert isinstance(batch, Batch) and batch.columns[0].shape == (3, 1, 5, 4)
-    for (image, label), index in zip(batch, [4, 9, 4]):
+    for (image, label), index in zip(batch, [4, 9, 4], strict=True):
         np.testing.assert_array_equal(image, data[index][0])
         assert label == data[index][1] == index
     assert data[-1][1] == 9
@@ -255,7 +255,7 @@ def same_form(ours, theirs, tensor_type):
             same_form(ours[key], theirs[key], tensor_type)
     elif isinstance(ours, (list, tuple)):
         assert type(ours) is type(theirs) and len(ours) == len(theirs)
-        for a, b in zip(ours, theirs):
+        for a, b in zip(ours, theirs, strict=True):
             same_form(a, b, tensor_type)
     else:
         assert ours == theirs

@@ -193,6 +193,19 @@ def test_no_more_than_the_limit_is_taken(server, target, behaviour, text):
     assert target.with_name("file.bin.part").stat().st_size == 0
 
 
+def test_what_happens_to_the_connection_is_told(server, target):
+    with pytest.raises(DownloadError, match=r"ended after 300000 of 1048576 bytes(?s:.)*after 600000 of 1048576"):
+        fetch(server, target, "breaks-off")
+
+
+def test_a_folder_that_cannot_be_written_is_the_system_s_error(server, tmp_path):
+    blocked = tmp_path / "a file"
+    blocked.write_text("not a folder")
+    with pytest.raises(OSError, match="a file"):
+        fetch(server, blocked / "file.bin", "good")
+    assert server.requests == []
+
+
 def test_all_fail_and_each_is_named(server, target):
     with pytest.raises(DownloadError) as caught:
         fetch(server, target, "missing", "wrong")

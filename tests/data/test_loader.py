@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from tensorgrad.data import (
     TensorDataset,
     current_generator,
     get_worker_info,
+    workers,
 )
 from tensorgrad.data.transforms import Compose, RandomAffine, Resize, ToDtype
 
@@ -55,8 +57,8 @@ def values(loader):
 
 def assert_same(a, b):
     assert len(a) == len(b)
-    for batch_a, batch_b in zip(a, b):
-        for x, y in zip(batch_a, batch_b):
+    for batch_a, batch_b in zip(a, b, strict=True):
+        for x, y in zip(batch_a, batch_b, strict=True):
             np.testing.assert_array_equal(x, y)
 
 
@@ -260,7 +262,7 @@ def test_workers_persist_if_asked_to(way):
     next(iterator)  # left early: what is still under way must not turn up in the next epoch
     del iterator
     assert_same(values(loader), reference)
-    interleaved = zip(values(loader), loader, loader)
+    interleaved = zip(values(loader), loader, loader, strict=True)
     for expected, a, b in interleaved:
         np.testing.assert_array_equal(a[0].numpy(), expected[0])
         np.testing.assert_array_equal(b[0].numpy(), expected[0])
@@ -367,12 +369,27 @@ def test_an_error_in_worker_init_fn(way):
         list(DataLoader([1, 2, 3], worker_init_fn=float.fromhex, **WAYS[way]))
 
 
-def test_timeout():
+def test_timeout(monkeypatch):
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.1)
     release = threading.Event()
     loader = DataLoader(Items(4, lambda index: release.wait(20)), num_workers=1, timeout=0.2)
-    threading.Timer(0.6, release.set).start()  # closing waits for the item at hand
     with pytest.raises(RuntimeError, match=r"timed out after 0.2 seconds waiting for batch 0"):
-        next(iter(loader))
+        next(iter(loader))  # closing does not wait for the item that hangs
+    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("DataLoader")]
+    release.set()
+    thread.join(20)  # and its thread ends as soon as it is done
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
+def test_timeout_of_a_process(monkeypatch):
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.1)
+    loader = DataLoader(range(100), num_workers=1, multiprocessing_context="spawn", timeout=0.5, prefetch_factor=1)
+    iterator = iter(loader)
+    with pytest.raises(RuntimeError, match="timed out"):
+        for _ in iterator:
+            (process,) = multiprocessing.active_children()
+            os.kill(process.pid, signal.SIGSTOP)  # it hangs from now on, and does not hear a friendly signal either
+    # the fixture finds it gone
 
 
 # --- processes ----------------------------------------------------------------------------------------------------

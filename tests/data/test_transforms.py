@@ -33,7 +33,7 @@ FIXED = [ToDtype(np.float32, scale=True), Normalize(0.5, 0.25), Pad((1, 2)), Res
 def test_one_image_a_batch_and_a_tensor_give_the_same(transform):
     batch = rng().integers(0, 256, (4, 3, 6, 8)).astype(np.uint8)
     whole = transform(batch)
-    for image, expected in zip(batch, whole):
+    for image, expected in zip(batch, whole, strict=True):
         np.testing.assert_array_equal(transform(image), expected)
         np.testing.assert_array_equal(transform(image[0]), expected[0])
     np.testing.assert_array_equal(transform(tensor(batch)).numpy(), whole)
@@ -150,7 +150,7 @@ def test_warp_as_the_definition_says(fill):
     images = rng().random((5, 3, 6, 9))
     matrices = np.array([[[1, 0, 0], [0, 1, 0]]]) + rng(1).normal(0, 1, (5, 2, 3)) * [0.3, 0.3, 4]
     result = warp_affine(images, matrices, fill)
-    for image, matrix, got in zip(images, matrices, result):
+    for image, matrix, got in zip(images, matrices, result, strict=True):
         for channel in range(3):
             np.testing.assert_allclose(got[channel], slow_warp(image[channel], matrix, fill), atol=1e-12)
 
@@ -220,7 +220,12 @@ def test_affine_by_a_quarter_turn_clockwise():
 
 
 def test_affine_keeps_dtype_and_makes_integers_float():
-    for given, expected in ((np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32)):
+    for given, expected in (
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        (np.uint8, np.float32),
+        (np.float16, np.float32),
+    ):
         assert RandomAffine(5)(np.ones((4, 4), given), rng()).dtype == expected
 
 

@@ -1,0 +1,124 @@
+"""Checkpoints: Tensors by name and what is to be known about them, in one safetensors file.
+
+safetensors is a plain format (a JSON header, then the numbers): reading a file from a stranger runs nobody's code, and
+many other programs read it. The metadata stands in the header as JSON, under the key 'tensorgrad'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+import safetensors
+import safetensors.numpy
+
+from tensorgrad.backend import backend_of
+from tensorgrad.errors import DtypeError, OperandError, TensorgradError
+from tensorgrad.io.atomic import replacing
+from tensorgrad.tensor import Tensor
+
+_KEY = "tensorgrad"  # of our metadata, in the header
+_HEADER = "__metadata__"  # safetensors' own name for the header's metadata, so no Tensor's
+_DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32 and float64"
+
+
+class CheckpointError(TensorgradError, ValueError):
+    """A file that is not a whole, readable checkpoint."""
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds: NumPy arrays by name, and the metadata."""
+
+    tensors: dict[str, numpy.ndarray]
+    metadata: dict[str, Any]
+
+
+def save(
+    path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write Tensors or arrays by name, from any device, and metadata (anything that JSON can say) to `path`.
+
+    The file is there entirely or not at all, and if saving fails, the one of before stays (see `replacing`).
+
+    Raises OperandError for a name or value of a wrong type, DtypeError for numbers that safetensors cannot hold, and
+    OSError where the file cannot be written. Dimensions and values come back as they were, the layout in memory does not.
+
+    >>> import tempfile, tensorgrad
+    >>> path = Path(tempfile.mkdtemp(), "example.safetensors")
+    >>> save(path, {"w": tensorgrad.ones(2, 3)}, {"epoch": 4})
+    >>> tensors, metadata = load(path)
+    >>> tensors["w"].shape, metadata
+    ((2, 3), {'epoch': 4})
+    """
+    arrays = {name: _on_host(name, value) for name, value in tensors.items()}
+    try:
+        text = json.dumps(dict(metadata or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise OperandError(f"save: metadata is no JSON ({error}); use dicts, lists, strings and finite numbers") from error
+    content = safetensors.numpy.save(arrays, {_KEY: text})
+    with replacing(path) as draft, draft.open("xb") as file:
+        file.write(content)
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a file that `save`, or any other program that writes safetensors, has written.
+
+    The metadata of other programs comes as the strings they wrote. Raises CheckpointError for a file that is damaged,
+    cut off or something else, OSError where it cannot be read.
+    """
+    try:
+        with open(path, "rb"):
+            pass  # Python's errors, unlike those of safetensors, say what was wrong with which file
+        with safetensors.safe_open(os.fspath(path), framework="np") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", os.fspath(path)) from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"load: {os.fspath(path)} is no whole safetensors file ({error}); it is damaged, cut off, or of another kind"
+        ) from error
+    if _KEY not in header:
+        return Checkpoint(tensors, dict(header))
+    try:
+        metadata = json.loads(header[_KEY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"load: the metadata in {os.fspath(path)} is no JSON ({error}); it is damaged") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"load: the metadata in {os.fspath(path)} is {metadata!r}; it must be a JSON object")
+    return Checkpoint(tensors, metadata)
+
+
+def save_model(path: str | os.PathLike[str], model: Any, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the parameters and buffers of a module, its `state_dict()`, to `path`; see `save`."""
+    save(path, model.state_dict(), metadata)
+
+
+def load_model(path: str | os.PathLike[str], model: Any, strict: bool = True) -> dict[str, Any]:
+    """Read the parameters and buffers of a module from `path` into it; returns the metadata.
+
+    With `strict`, names that are missing or superfluous are an error of `load_state_dict`.
+    """
+    tensors, metadata = load(path)
+    model.load_state_dict({name: Tensor(array) for name, array in tensors.items()}, strict=strict)
+    return metadata
+
+
+def _on_host(name: Any, value: Any) -> numpy.ndarray:
+    """The value as a NumPy array whose numbers lie in the order of its dimensions: safetensors writes the memory as it
+    lies and would silently mix up the numbers of any other (a transpose, a channels-last weight)."""
+    if not isinstance(name, str) or name == _HEADER:
+        raise OperandError(f"save: a Tensor has the name {name!r}; use strings other than {_HEADER!r}")
+    array = value.array if isinstance(value, Tensor) else value
+    try:
+        host = numpy.asarray(backend_of(array).to_host(array), order="C")  # ascontiguousarray would give 0-d a dimension
+    except TensorgradError as error:
+        raise OperandError(f"save: {name!r} is a {type(value).__name__}; use a Tensor or an array") from error
+    if host.dtype.kind not in "biuf" or host.dtype.itemsize > 8:
+        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {_DTYPES}")
+    return host
