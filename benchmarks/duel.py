@@ -27,9 +27,7 @@ class Result:
     high: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.ours * 1e3:10.4f} ms {self.theirs * 1e3:10.4f} ms   ratio {self.ratio:5.2f} ({self.low:.2f} to {self.high:.2f})"
-        )
+        return f"{self.ours * 1e3:10.4f} ms {self.theirs * 1e3:10.4f} ms   ratio {self.ratio:5.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def _serve(pipe: Connection, contestant: str, settings: dict[str, Any]) -> None:

@@ -88,8 +88,8 @@ def _before(
             return args, kwargs
         if not (isinstance(changed, tuple) and len(changed) == 2):
             raise RuntimeError(
-                f"forward pre-hook of {type(module).__name__}: it returned {changed!r}; registered with_kwargs=True, it must return "
-                "None or the pair (args, kwargs)"
+                f"forward pre-hook of {type(module).__name__}: it returned {changed!r}; registered with_kwargs=True, "
+                "it must return None or the pair (args, kwargs)"
             )
         return changed
     changed = hook.function(module, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ class Module:
     ) -> RemovableHandle:
         """Call hook(module, args, output) after every forward; what it returns, unless None, replaces the output.
 
-        With `with_kwargs` it is called as hook(module, args, kwargs, output); with `always_call` also when forward raises.
+        With `with_kwargs` it is called as hook(module, args, kwargs, output); with `always_call` also when forward
+        raises.
         """
         return add_hook(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
 
@@ -143,8 +145,8 @@ class Module:
             if name in own.get(kind, ()):
                 if value is not None:
                     raise OperandError(
-                        f"{type(self).__name__}.{name}: got a {type(value).__name__}; this attribute takes {what} or None (to replace "
-                        f"it by something else, `del` it first)"
+                        f"{type(self).__name__}.{name}: got a {type(value).__name__}; this attribute takes {what} or "
+                        "None (to replace it by something else, `del` it first)"
                     )
                 own[kind][name] = None
                 return
@@ -166,7 +168,8 @@ class Module:
         found: dict[str, Any] | None = self.__dict__.get(kind)
         if found is None:
             raise AttributeError(
-                f"{type(self).__name__}.{name}: cannot be assigned before Module.__init__(); call super().__init__() first"
+                f"{type(self).__name__}.{name}: cannot be assigned before Module.__init__(); call super().__init__() "
+                "first"
             )
         return found
 
@@ -192,15 +195,18 @@ class Module:
         """Add a parameter under `name`; None keeps the name for none."""
         table = self._check_new_name("register_parameter", "_parameters", name)
         if param is not None and not isinstance(param, Parameter):
-            raise OperandError(f"register_parameter: '{name}' is a {type(param).__name__}; it must be a Parameter or None")
+            raise OperandError(
+                f"register_parameter: '{name}' is a {type(param).__name__}; it must be a Parameter or None"
+            )
         if param is not None and param.node is not None:
             raise OperandError(
-                f"register_parameter: '{name}' is the result of an operation; a Parameter must be a leaf, wrap its .detach()"
+                f"register_parameter: '{name}' is the result of an operation; a Parameter must be a leaf, wrap its "
+                ".detach()"
             )
         table[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a Tensor that belongs to the module but is not trained (a running mean); saved with it if `persistent`."""
+        """Add a Tensor that belongs to the module but is not trained, as a running mean; saved if `persistent`."""
         table = self._check_new_name("register_buffer", "_buffers", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise OperandError(f"register_buffer: '{name}' is a {type(tensor).__name__}; it must be a Tensor or None")
@@ -328,7 +334,9 @@ class Module:
         buffer = module._buffers.get(name)
         if buffer is None:
             known = ", ".join(module._buffers) or "no buffers"
-            raise AttributeError(f"get_buffer: {target!r}: {type(module).__name__} has no buffer '{name}'; it has {known}")
+            raise AttributeError(
+                f"get_buffer: {target!r}: {type(module).__name__} has no buffer '{name}'; it has {known}"
+            )
         return buffer
 
     # saving and loading
@@ -404,7 +412,7 @@ class Module:
         return self._convert(lambda x: _converted(x, place, chosen))
 
     def _convert(self: _Self, convert: Callable[[Any], Any]) -> _Self:
-        """Put convert(x) in the place of every parameter, gradient and buffer; all are converted before any is replaced."""
+        """Put convert(x) in the place of every parameter, gradient and buffer; all at once, or none on an error."""
         ready: list[tuple[Tensor, Any]] = []
         for kind in ("_parameters", "_buffers"):
             for _, value in self._named_members(kind, "", True, True):
@@ -452,7 +460,7 @@ class Module:
 
     def _child_lines(self) -> list[str]:
         """A line (or an indented block) for every module inside."""
-        return [f"({name}): {repr(child)}" for name, child in self._modules.items()]
+        return [f"({name}): {child!r}" for name, child in self._modules.items()]
 
     def __repr__(self) -> str:
         settings = self.extra_repr()
@@ -477,7 +485,7 @@ def layer_path(scope: Scope | None) -> str:
         scope = scope.outer
     modules.reverse()
     names = []
-    for outer, inner in zip(modules, modules[1:]):
+    for outer, inner in itertools.pairwise(modules):
         if inner is outer:
             continue
         names.append(next((name for name, held in outer.named_modules() if held is inner), type(inner).__name__))
@@ -520,4 +528,8 @@ def _converted(x: Tensor, device: Device | None, dtype: Any) -> Tensor:
 
 
 def _described(value: Any) -> str:
-    return f"class ({value.__name__}, give an instance: {value.__name__}(...))" if isinstance(value, type) else type(value).__name__
+    return (
+        f"class ({value.__name__}, give an instance: {value.__name__}(...))"
+        if isinstance(value, type)
+        else type(value).__name__
+    )

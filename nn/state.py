@@ -38,8 +38,6 @@ class IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 def entries(module: Module, prefix: str = "") -> Iterator[Entry]:
     """Every place in the state of the module and those inside it; a shared value appears under each of its names."""

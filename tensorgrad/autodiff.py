@@ -67,7 +67,7 @@ def run_backward(
                 heappush(heap, (place.order, place))
             elif isinstance(place, Tensor):
                 # a leaf keeps what it gets, so it must be its own
-                pending[place] = _own(g) if _shares_memory(g, shared) else g
+                pending[place] = _own(g) if _is_shared(g, shared, grads) else g
                 if type(g) in array_types:
                     own.add(place)
             else:
@@ -135,13 +135,19 @@ def _own(dz: Any) -> Any:
     return dz if isinstance(dz, Tensor) else backend_of(dz).copy(dz)
 
 
-def _shares_memory(g: Any, dz: Any) -> bool:
-    """Whether a rule passed (a view of) its cotangent on, as addition and reshape do."""
+def _is_shared(g: Any, dz: Any, grads: Sequence[Any]) -> bool:
+    """Whether a rule gave as g what a leaf cannot keep: memory of its cotangent dz (as addition and reshape do), what it gave
+    to another input too, or one value for many places (as broadcasting does)."""
     if type(g) not in array_types:
         return False
-    if type(dz) is list:
-        return any(part is not None and _shares_memory(g, part) for part in dz)
-    return type(dz) in array_types and bool(backend_of(g).may_share_memory(g, dz))
+    # a broadcast array has strides of 0 or, from NumPy, cannot be written; CuPy's flags do not tell
+    if 0 in g.strides or not getattr(g.flags, "writeable", True) or sum(g is other for other in grads) > 1:
+        return True
+    may_share_memory = backend_of(g).may_share_memory
+    for part in dz if type(dz) is list else (dz,):
+        if type(part) is type(g) and may_share_memory(part, g):
+            return True
+    return False
 
 
 def _nodes_towards(roots: Sequence[Tensor], wanted: set[Any]) -> set[Any]:
@@ -323,7 +329,9 @@ def _place(x: Tensor, operation: str) -> Any:
     if not isinstance(x, Tensor):
         raise OperandError(f"{operation}: an input is a {type(x).__name__}; give Tensors")
     if not x.tracked:
-        raise GraphError(f"{operation}: an input of shape {x.shape} does not require grad; set requires_grad=True on it first")
+        raise GraphError(
+            f"{operation}: an input of shape {x.shape} does not require grad; set requires_grad=True on it first"
+        )
     return x if x.node is None else x.node
 
 

@@ -49,11 +49,7 @@ def get_default_device() -> Device:
     return _default
 
 
-def set_default_device(device: str | Device) -> None:
-    """Make new Tensors on this device from now on; it must be there."""
-    from tensorgrad.backend import backend_for
-
+def replace_default_device(device: Device) -> None:
+    """What `tensorgrad.set_default_device` does once it knows that the device is there."""
     global _default
-    chosen = as_device(device)
-    backend_for(chosen)  # a device that is not there is refused here, not at the first Tensor
-    _default = chosen
+    _default = device

@@ -48,3 +48,7 @@ class GraphError(TensorgradError, RuntimeError):
 
 class DimensionError(TensorgradError, IndexError):
     """A dimension or an index out of range."""
+
+
+class StateError(TensorgradError, RuntimeError):
+    """A saved state that does not fit what it is loaded into."""

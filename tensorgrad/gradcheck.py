@@ -98,7 +98,13 @@ def _check_input(
     outs = _outputs(fn(*values))
     for k, (out, expected) in enumerate(zip(outs, numeric)):
         if not is_floating(out.dtype) or not out.requires_grad:
-            _compare(f"output {k}, which has no gradient with respect to input {position},", numpy.zeros(expected.shape), expected, atol, rtol)
+            _compare(
+                f"output {k}, which has no gradient with respect to input {position},",
+                numpy.zeros(expected.shape),
+                expected,
+                atol,
+                rtol,
+            )
             continue
         u = random.standard_normal(out.shape)
         cotangent = Tensor(backend.from_host(numpy.asarray(u)))

@@ -237,7 +237,9 @@ class Primitive:
         devices = {str(x.device) for x in inputs if isinstance(x, Tensor)}
         if len(devices) > 1:
             places = [f"{name} on '{x.device}'" for name, x in self._named(inputs) if isinstance(x, Tensor)]
-            return DeviceError(f"{self.name}: got {', '.join(places)}; all must be on one device, move one with .to(device)")
+            return DeviceError(
+                f"{self.name}: got {', '.join(places)}; all must be on one device, move one with .to(device)"
+            )
         if isinstance(error, ValueError):
             shapes = [f"{name} of shape {x.shape}" for name, x in self._named(inputs) if isinstance(x, Tensor)]
             return ShapeError(f"{self.name}: got {', '.join(shapes)}: {error}")

@@ -187,7 +187,9 @@ class Tensor(Methods):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if value and not is_floating(self.array.dtype):
-            raise DtypeError(f"requires_grad: got dtype {self.array.dtype}; only floating-point Tensors can have gradients")
+            raise DtypeError(
+                f"requires_grad: got dtype {self.array.dtype}; only floating-point Tensors can have gradients"
+            )
         if not value and self.node is not None:
             raise GraphError(
                 "requires_grad = False: this Tensor is the result of an operation; use .detach() for one without a history"
@@ -359,5 +361,3 @@ def _unpickle(kind: type[Tensor], values: numpy.ndarray, tracked: bool, device: 
     z = kind.__new__(kind)
     Tensor.__init__(z, backend_for(device).from_host(values, device), tracked)
     return z
-
-

@@ -204,6 +204,14 @@ FUNCTIONS = (
 OF_LISTS = ("concatenate", "stack")
 CREATION = ("arange", "empty", "full", "ones", "zeros")
 CONSTANTS = ("float16", "float32", "float64", "inf", "int32", "int64", "nan", "newaxis", "uint8")
+#: The arguments we pass by name, for CuPy's names of some differ from NumPy's.
+KEYWORDS = {
+    "arange": ("dtype",),
+    "argmax": ("axis", "keepdims"),
+    "argmin": ("axis", "keepdims"),
+    "concatenate": ("axis",),
+    "stack": ("axis",),
+}
 #: What cupyx.scatter_add, and so cupy.add.at, can add up.
 ADD_AT_DTYPES = ("int32", "uint32", "uint64", "float16", "float32", "float64")
 
@@ -219,12 +227,18 @@ class Function:
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         name = self.__name__
+        unknown = set(settings) - set(KEYWORDS.get(name, ()))
+        if unknown:
+            raise TypeError(f"{name}: {', '.join(unknown)} is not among the arguments checked against CuPy")
         if name not in CREATION and not any(_holds_arrays(value) for value in arguments):
             raise HostAccess(f"{name}: got no array on the device among {arguments}")
         inside = [_inside(value, name, self.lists and position == 0) for position, value in enumerate(arguments)]
         named = {key: _inside(value, name) for key, value in settings.items()}
         with numpy.errstate(all="ignore"):
-            return _outside(self.function(*inside, **named))
+            found = self.function(*inside, **named)
+        if name == "broadcast_to":  # NumPy's cannot be written, CuPy's can
+            found = numpy.lib.stride_tricks.as_strided(inside[0], found.shape, found.strides)
+        return _outside(found)
 
     def at(self, x: StandInArray, index: Any, values: Any) -> None:
         """x[index] += values, repeated indices adding up; CuPy has it for add."""

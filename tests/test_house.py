@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tensorgrad.version import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A module may import from its own floor and from those below. A folder's name stands for all in it
 # but those of its modules that are named themselves.
 FLOORS = (
-    ("errors", "dtypes", "device", "mode"),
+    ("errors", "dtypes", "device", "mode", "version"),
     ("backend",),
     ("random",),
     ("primitive", "tensor", "printing"),
@@ -26,7 +28,7 @@ FLOORS = (
     ("graph", "optim", "data", "io"),
     ("nn",),
     ("models",),
-    ("train", "cli"),
+    ("train", "cli", "__main__"),
     ("__init__",),  # of tensorgrad itself: the roof, which offers the names to the user
 )
 
@@ -242,7 +244,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(wheel):
 
 
 def test_the_wheel_is_named_and_licensed_as_it_should_be(wheel):
-    assert wheel.name == "tapegrad-0.1.0-py3-none-any.whl"
+    assert wheel.name == f"tapegrad-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" in name]
         assert any(name.endswith("/LICENSE") for name in names)

@@ -12,10 +12,19 @@ from typing import Any
 
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.cpu import CPU
-from tensorgrad.device import Device, as_device
+from tensorgrad.device import Device, as_device, replace_default_device
 from tensorgrad.errors import DeviceError, OperandError
 
-__all__ = ["ArrayBackend", "array_types", "backend_for", "backend_of", "is_array", "is_device_name", "register"]
+__all__ = [
+    "ArrayBackend",
+    "array_types",
+    "backend_for",
+    "backend_of",
+    "is_array",
+    "is_device_name",
+    "register",
+    "set_default_device",
+]
 
 
 class _ByType(dict[type, Any]):
@@ -88,6 +97,13 @@ def backend_for(device: str | Device | None) -> ArrayBackend:
     backend = _by_device[chosen.type]
     backend.check_device(chosen)
     return backend
+
+
+def set_default_device(device: str | Device) -> None:
+    """Make new Tensors on this device from now on; one that is not there is refused at once."""
+    chosen = as_device(device)
+    backend_for(chosen)
+    replace_default_device(chosen)
 
 
 import numpy as _np  # noqa: E402  (after the registry it fills)

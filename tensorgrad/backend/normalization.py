@@ -72,9 +72,7 @@ class NormalizationKernels:
         dtype = mean.dtype if weight is None else weight.dtype
         return dx.astype(x.dtype, copy=False), dw.astype(dtype, copy=False), db.astype(dtype, copy=False)
 
-    def normalize(
-        self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None
-    ) -> Array:
+    def normalize(self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None) -> Array:
         """y = weight * (x - mean) * inv_std + bias channel by channel, of x's shape (N, C, ...) and dtype.
 
         The mean is taken off first: x * scale + shift would round away what is left of a large mean.

@@ -4,48 +4,52 @@ What is done differently from convolution.py, and why:
 
 - Memory is channels-last. Results are NHWC buffers seen as (N, C, H, W). In an NHWC input one row of a window is a single
   run of KW * C numbers, so im2col is a few long copies instead of many short ones.
-- Blocks. Columns are made for a block of images, or of rows of one image, small enough to be read back from cache by
-  the matrix product. Scratch memory is allocated anew by each call, so nothing stale can leak in and threads share nothing.
-- Tiles. With few features the product would be too thin for BLAS (LeNet's first layer has 6). `tile` neighbouring
-  outputs of a row then share one longer window, and the weight is repeated, shifted, for each of them (`_tiled_weight`):
-  more arithmetic, but 2-3 times faster.
-- A stride of 1 makes the input gradient a convolution of dz with the rotated kernel; other strides add columns back.
+- Blocks. Columns are made for a few images, or for some rows of one image, few enough to be still in cache when the
+  matrix product reads them. Every call allocates its own scratch, so nothing stale can leak in and threads share nothing.
+- Tiles. With few features the product is too thin for BLAS (LeNet's first layer has 6). Some neighbouring outputs of a row
+  then share one wider window, in which the kernel appears shifted for each of them: more arithmetic, and still
+  twice as fast, since the columns get fewer and the product wider.
+- With a stride of 1 the input gradient is a convolution of dz with the kernel rotated by 180 degrees; else columns of
+  gradients are added back to where the windows lay.
 - 1x1 kernels, kernels as large as the input, and one channel a group (depthwise) need no columns at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tensorgrad.backend.convolution import ConvolutionKernels
+from tensorgrad.backend.parallel import share
 from tensorgrad.backend.windows import Padding, Pair, chunks, conv2d_output_size, extent, reach, taps
 
 Array = np.ndarray[Any, Any]
 
-#: Elements of one block of columns; 1 MB of float32, about a core's second-level cache.
+#: Elements of a block of columns: 1 MB of float32, about one core's second-level cache.
 BLOCK_ELEMENTS = 1 << 18
 #: Rows of a block at least, so that a matrix product is worth its call.
 BLOCK_ROWS = 256
+#: Elements of all columns of a layer from which on threads are worth their start (about 0.05 ms).
+SHARED_ELEMENTS = 1 << 19
 
 
 class NumpyConvolutionKernels(ConvolutionKernels):
-    """conv2d and its two adjoints on NumPy arrays."""
+    """conv2d and its two adjoints on NumPy arrays; meaning, layouts and errors are those of ConvolutionKernels."""
 
     def conv2d(self, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
         outputs = conv2d_output_size(x.shape, w.shape, stride, padding, dilation, groups)
         if x.dtype == np.float16:
-            wide = self.conv2d(x.astype(np.float32), w.astype(np.float32), stride, padding, dilation, groups)
-            return wide.astype(np.float16)
+            wide = x.astype(np.float32), w.astype(np.float32)
+            return self.conv2d(*wide, stride, padding, dilation, groups).astype(np.float16)
         if groups == 1:
             return _conv2d(x, w, stride, padding, dilation, outputs)
         if w.shape[1] == 1:
             return _depthwise(x, w, stride, padding, dilation, outputs)
         z = channels_last((x.shape[0], w.shape[0], *outputs), x.dtype)
-        for inputs, features in _groups(groups, w):
+        for inputs, features in _groups(groups, w.shape):
             z[:, features] = _conv2d(x[:, inputs], w[features], stride, padding, dilation, outputs)
         return z
 
@@ -60,7 +64,7 @@ class NumpyConvolutionKernels(ConvolutionKernels):
         if w.shape[1] == 1:
             return _depthwise_input_grad(dz, w, input_size, stride, padding, dilation)
         dx = channels_last((dz.shape[0], w.shape[1] * groups, *input_size), dz.dtype)
-        for inputs, features in _groups(groups, w):
+        for inputs, features in _groups(groups, w.shape):
             dx[:, inputs] = _conv2d_input_grad(dz[:, features], w[features], input_size, stride, padding, dilation)
         return dx
 
@@ -75,7 +79,7 @@ class NumpyConvolutionKernels(ConvolutionKernels):
         if groups == x.shape[1]:
             return _depthwise_weight_grad(dz, x, kernel_size, stride, padding, dilation)
         dw = np.empty((dz.shape[1], x.shape[1] // groups, *kernel_size), dz.dtype)
-        for inputs, features in _groups(groups, dw):
+        for inputs, features in _groups(groups, dw.shape):
             dw[features] = _conv2d_weight_grad(dz[:, features], x[:, inputs], kernel_size, stride, padding, dilation)
         return dw
 
@@ -86,181 +90,274 @@ def channels_last(shape: tuple[int, ...], dtype: Any) -> Array:
     return np.empty((images, height, width, channels), dtype).transpose(0, 3, 1, 2)
 
 
-def is_channels_last(x: Array) -> bool:
-    """Whether the memory of x (N, C, H, W) is one NHWC block."""
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous
-
-
-def _groups(groups: int, w: Array) -> Iterator[tuple[slice, slice]]:
+def _groups(groups: int, w_shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
     """(input channels, features) of every group, for w (O, C / groups, KH, KW)."""
-    depth, features = w.shape[1], w.shape[0] // groups
+    depth, features = w_shape[1], w_shape[0] // groups
     for group in range(groups):
         yield slice(group * depth, (group + 1) * depth), slice(group * features, (group + 1) * features)
 
 
-# one group
+# one group: choose the way
 
 
 def _conv2d(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, outputs: Pair) -> Array:
-    features, kernel = w.shape[0], w.shape[2:]
+    features, _, *kernel = w.shape
     if padding == (0, 0, 0, 0):
-        if kernel == x.shape[2:]:
-            return (_flat(x) @ _flat(w).T).reshape(-1, features, 1, 1)
-        if kernel == (1, 1):
+        if tuple(kernel) == x.shape[2:]:
+            return (_flat(x) @ _flat(w).T).reshape(x.shape[0], features, 1, 1)
+        if kernel == [1, 1]:
             return _pointwise(x[:, :, :: stride[0], :: stride[1]], w[:, :, 0, 0])
-    return _correlate(x, w, stride, dilation, (padding[0], padding[2]), outputs)
+    windows = _windows(features, w.shape[2:], stride, dilation, (padding[0], padding[2]), outputs)
+    return _correlate(x, w, windows)
 
 
 def _conv2d_input_grad(dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
-    channels, kernel = w.shape[1], w.shape[2:]
+    features, channels, *_ = w.shape
+    kernel, outputs = w.shape[2:], dz.shape[2:]
     if padding == (0, 0, 0, 0):
         if kernel == input_size:
-            return (_flat(dz) @ _flat(w)).reshape(-1, channels, *input_size)
+            return (_flat(dz) @ _flat(w)).reshape(dz.shape[0], channels, *input_size)
         if kernel == (1, 1):
             dx = _pointwise(dz, w[:, :, 0, 0].T)
-            return dx if dx.shape[2:] == input_size else _spread(dx, input_size, stride)
-    if stride == (1, 1):
-        # dx[i] = sum_k w[k] dz[i + top - k dilation]: with k counted from the other end, a window that starts
-        # (KH - 1) * dilation - top before i
+            return dx if outputs == input_size else _spread(dx, input_size, stride)
+    before = padding[0], padding[2]
+    if stride == (1, 1) and 2 * input_size[0] * input_size[1] <= 3 * outputs[0] * outputs[1]:
+        # From dx[p] = sum_k w[k] dz[p + before - k * dilation]: counting k from the kernel's other end, the window of p
+        # begins at p + before - (kernel - 1) * dilation. (Without padding dz is so much smaller than dx that columns
+        # of dz are fewer.)
         rotated = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-        before = (extent(kernel[0], dilation[0]) - 1 - padding[0], extent(kernel[1], dilation[1]) - 1 - padding[2])
-        return _correlate(dz, rotated, (1, 1), dilation, before, input_size)
-    return _add_columns_back(dz, w, input_size, stride, padding, dilation)
+        reversed_before = (
+            extent(kernel[0], dilation[0]) - 1 - before[0],
+            extent(kernel[1], dilation[1]) - 1 - before[1],
+        )
+        return _correlate(dz, rotated, _windows(channels, kernel, (1, 1), dilation, reversed_before, input_size))
+    return _add_columns_back(dz, w, input_size, _windows(features, kernel, stride, dilation, before, outputs))
 
 
-def _conv2d_weight_grad(
-    dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Array:
+def _conv2d_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     features, channels = dz.shape[1], x.shape[1]
     if padding == (0, 0, 0, 0):
         if kernel == x.shape[2:]:
             return (_flat(dz).T @ _flat(x)).reshape(features, channels, *kernel)
         if kernel == (1, 1):
             return _pointwise_weight_grad(dz, x[:, :, :: stride[0], :: stride[1]])
-    outputs = dz.shape[2:]
-    tile = _tile(features, kernel, stride, dilation, outputs)
-    dz_rows = dz.transpose(0, 2, 3, 1)
-    width = (tile - 1) * stride[1] + kernel[1]
-    tiled = np.zeros((tile * features, kernel[0] * width * channels), dz.dtype)
-    for images, rows, columns in _columns(x, kernel, stride, dilation, (padding[0], padding[2]), outputs, tile):
-        # (tile*O, block) @ (block, KH*width*C)
-        tiled += dz_rows[images, rows].reshape(columns.shape[0], -1).T @ columns
-    shifted = tiled.reshape(tile, features, kernel[0], width, channels)
-    dw = np.zeros((features, kernel[0], kernel[1], channels), dz.dtype)
-    for place in range(tile):
-        start = place * stride[1]
-        dw += shifted[place, :, :, start : start + kernel[1]]
+    return _correlate_grad(dz, x, _windows(features, kernel, stride, dilation, (padding[0], padding[2]), dz.shape[2:]))
+
+
+# windows and tiles
+
+
+class _Windows(NamedTuple):
+    """Where windows lie: output i begins at i * stride - before, which may be anywhere; `tile` of a row are made as one."""
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    outputs: Pair
+    tile: int
+
+    @property
+    def tiles(self) -> int:
+        """Tiles in a row of outputs."""
+        return self.outputs[1] // self.tile
+
+    @property
+    def tile_width(self) -> int:
+        """The width of the window that holds the windows of a tile."""
+        return self.kernel[1] + (self.tile - 1) * self.stride[1]
+
+    @property
+    def frame(self) -> Pair:
+        """The size of the rectangle that holds all windows; it begins `before` the input."""
+        return (
+            (self.outputs[0] - 1) * self.stride[0] + extent(self.kernel[0], self.dilation[0]),
+            (self.outputs[1] - 1) * self.stride[1] + extent(self.kernel[1], self.dilation[1]),
+        )
+
+    def blocks(self, channels: int) -> Pair:
+        """(images, rows of outputs) to work on at once: whole images, or rows of a single one."""
+        depth = channels * self.kernel[0] * self.tile_width
+        block = max(BLOCK_ROWS, BLOCK_ELEMENTS // depth)
+        images = max(1, block // (self.outputs[0] * self.tiles))
+        return images, min(self.outputs[0], max(1, block // self.tiles))
+
+    def worth_sharing(self, images: int, channels: int) -> bool:
+        """Whether the work is large enough for threads."""
+        elements = images * self.outputs[0] * self.tiles * channels * self.kernel[0] * self.tile_width
+        return elements >= SHARED_ELEMENTS
+
+
+def _windows(features: int, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, outputs: Pair) -> _Windows:
+    """The windows in tiles of up to 32 features, so that the matrix product is wide enough.
+
+    A tile must not make more than twice as many products as needed, and tiles must divide the row.
+    """
+    tile = 1
+    for size in range(2, 32 // features + 1):
+        if dilation[1] == 1 and outputs[1] % size == 0 and (size - 1) * stride[1] <= kernel[1]:
+            tile = size
+    return _Windows(kernel, stride, dilation, before, outputs, tile)
+
+
+def _tiled_weight(w: Array, windows: _Windows) -> Array:
+    """w (O, C, KH, KW) -> (tile * O, KH * tile_width * C): once for every output of a tile, each time further right."""
+    features, channels, *_ = w.shape
+    height, width = windows.kernel
+    if windows.tile == 1:
+        return np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(features, -1)
+    weight = np.zeros((windows.tile, features, height, windows.tile_width, channels), w.dtype)
+    for place in range(windows.tile):
+        left = place * windows.stride[1]
+        weight[place, :, :, left : left + width] = w.transpose(0, 2, 3, 1)
+    return weight.reshape(windows.tile * features, -1)
+
+
+def _untiled_weight(tiled: Array, channels: int, windows: _Windows) -> Array:
+    """The adjoint of `_tiled_weight`: (tile * O, KH * tile_width * C) -> (O, C, KH, KW), contiguous."""
+    height, width = windows.kernel
+    places = tiled.reshape(windows.tile, -1, height, windows.tile_width, channels)
+    dw = places[0, :, :, :width]
+    for place in range(1, windows.tile):
+        left = place * windows.stride[1]
+        dw = dw + places[place, :, :, left : left + width]
     return np.ascontiguousarray(dw.transpose(0, 3, 1, 2))
 
 
-def _correlate(x: Array, w: Array, stride: Pair, dilation: Pair, before: Pair, outputs: Pair) -> Array:
-    """z[i] = sum_k w[k] x[i * stride - before + k * dilation], x being 0 outside of itself; `before` may be negative.
-
-    x (N, C, H, W), w (O, C, KH, KW) -> z (N, O, *outputs), channels-last.
-    """
-    features, channels, *_ = w.shape
-    kernel = w.shape[2:]
-    tile = _tile(features, kernel, stride, dilation, outputs)
-    weight = _tiled_weight(w, tile, stride[1])
-    z = np.empty((x.shape[0], *outputs, features), x.dtype)
-    for images, rows, columns in _columns(x, kernel, stride, dilation, before, outputs, tile):
-        # (block, KH*width*C) @ (KH*width*C, tile*O)
-        np.matmul(columns, weight, out=z[images, rows].reshape(columns.shape[0], -1))
-    return z.transpose(0, 3, 1, 2)
+# the three maps through columns
 
 
-def _tile(features: int, kernel: Pair, stride: Pair, dilation: Pair, outputs: Pair) -> int:
-    """How many neighbouring outputs of a row are computed as one: 1 unless there are too few features for BLAS."""
-    if dilation[1] != 1:
-        return 1
-    for tile in (8, 7, 6, 5, 4, 3, 2):
-        wasteful = (tile - 1) * stride[1] >= kernel[1]
-        if outputs[1] % tile == 0 and tile * features <= 32 and not wasteful:
-            return tile
-    return 1
+def _correlate(x: Array, w: Array, windows: _Windows) -> Array:
+    """z[i] = sum_k w[k] x[i * stride - before + k * dilation], x being 0 outside; x (N, C, H, W), w (O, C, KH, KW)."""
+    weight = _tiled_weight(w, windows).T
+    z = channels_last((x.shape[0], w.shape[0], *windows.outputs), x.dtype)
+
+    def work(start: int, stop: int) -> None:
+        part = z[start:stop].transpose(0, 2, 3, 1)
+        for images, rows, columns in _columns(x[start:stop], windows):
+            # (block, KH*width*C) @ (KH*width*C, tile*O), straight into the NHWC result
+            np.matmul(columns, weight, out=part[images, rows].reshape(columns.shape[0], weight.shape[1]))
+
+    share(x.shape[0], work, windows.worth_sharing(*x.shape[:2]))
+    return z
 
 
-def _tiled_weight(w: Array, tile: int, stride: int) -> Array:
-    """(O, C, KH, KW) -> (KH * width * C, tile * O): column block t holds w moved t * stride to the right, else zeros."""
-    features, channels, height, kernel_width = w.shape
-    if tile == 1:
-        return np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(features, -1).T
-    width = (tile - 1) * stride + kernel_width
-    weight = np.zeros((tile, features, height, width, channels), w.dtype)
-    for place in range(tile):
-        start = place * stride
-        weight[place, :, :, start : start + kernel_width] = w.transpose(0, 2, 3, 1)
-    return weight.reshape(tile * features, -1).T
+def _correlate_grad(dz: Array, x: Array, windows: _Windows) -> Array:
+    """dw of <dz, _correlate(x, w)>: (O, C, KH, KW)."""
+    features, channels = dz.shape[1], x.shape[1]
+    shape = windows.tile * features, windows.kernel[0] * windows.tile_width * channels
+    sums: dict[int, Array] = {}
+
+    def work(start: int, stop: int) -> None:
+        part = dz[start:stop].transpose(0, 2, 3, 1)
+        total = np.zeros(shape, dz.dtype)
+        product = np.empty(shape, dz.dtype)
+        for images, rows, columns in _columns(x[start:stop], windows):
+            # (tile*O, block) @ (block, KH*width*C)
+            total += np.matmul(part[images, rows].reshape(columns.shape[0], shape[0]).T, columns, out=product)
+        sums[start] = total
+
+    share(x.shape[0], work, windows.worth_sharing(*x.shape[:2]))
+    # added up in the order of the images, whichever thread was first
+    first, *others = sorted(sums)
+    for other in others:
+        sums[first] += sums[other]
+    return _untiled_weight(sums[first], channels, windows)
 
 
-def _columns(
-    x: Array, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, outputs: Pair, tile: int
-) -> Iterator[tuple[slice, slice, Array]]:
-    """im2col, block by block: (images, output rows, columns), where columns (n * rows * OW / tile, KH * width * C).
+def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) -> Array:
+    """dx of <dz, _correlate(x, w)>: the gradients of the columns, added back to where the windows lay in a frame."""
+    images, features, height, _ = dz.shape
+    channels = w.shape[1]
+    weight = _tiled_weight(w, windows)
+    dx = channels_last((images, channels, *input_size), dz.dtype)
+    rows_in_frame, rows_in_dx = reach(input_size[0], windows.frame[0], 1, -windows.before[0])
+    columns_in_frame, columns_in_dx = reach(input_size[1], windows.frame[1], 1, -windows.before[1])
+    block_images, block_rows = windows.blocks(channels)
 
-    A block is several whole images, or some rows of one, so that its outputs lie side by side in an NHWC result.
+    def work(start: int, stop: int) -> None:
+        for some in chunks(stop - start, block_images):
+            frame = np.zeros((some.stop - some.start, *windows.frame, channels), dz.dtype)
+            part = dz[start:stop][some].transpose(0, 2, 3, 1)
+            for rows in chunks(height, block_rows):
+                # (block, tile*O) @ (tile*O, KH*width*C)
+                dcolumns = part[:, rows].reshape(-1, weight.shape[0]) @ weight
+                dcolumns = dcolumns.reshape(
+                    len(frame), -1, windows.tiles, windows.kernel[0], windows.tile_width, channels
+                )
+                _add_windows(frame[:, rows.start * windows.stride[0] :], dcolumns, windows)
+            part_dx = dx[start:stop][some].transpose(0, 2, 3, 1)
+            part_dx[...] = 0  # for what no window reaches
+            part_dx[:, rows_in_dx, columns_in_dx] = frame[:, rows_in_frame, columns_in_frame]
+
+    share(images, work, windows.worth_sharing(images, channels))
+    return dx
+
+
+def _add_windows(frame: Array, dcolumns: Array, windows: _Windows) -> None:
+    """Add dcolumns (n, rows, tiles, KH, width, C) to the frame (n, h, w, C): row by row of the window, and across either
+    tile by tile or element by element, whichever takes longer runs."""
+    rows, tiles = dcolumns.shape[1:3]
+    width, step = windows.tile_width, windows.tile * windows.stride[1]
+    by_tile = tiles <= 8 * width and windows.dilation[1] == 1
+    for k in range(windows.kernel[0]):
+        top = k * windows.dilation[0]
+        band = frame[:, top : top + (rows - 1) * windows.stride[0] + 1 : windows.stride[0]]
+        if by_tile:
+            for tile in range(tiles):
+                left = tile * step
+                band[:, :, left : left + width] += dcolumns[:, :, tile, k]
+        else:
+            for element in range(width):
+                left = element * windows.dilation[1]
+                band[:, :, left : left + (tiles - 1) * step + 1 : step] += dcolumns[:, :, :, k, element]
+
+
+def _columns(x: Array, windows: _Windows) -> Iterator[tuple[slice, slice, Array]]:
+    """im2col block by block: (images, rows of outputs, columns), columns being (n * rows * tiles, KH * width * C).
+
+    The next block overwrites the columns of the last. A block's outputs lie side by side in an NHWC array.
     """
     images, channels, height, width = x.shape
-    tiles = outputs[1] // tile
-    window = kernel[0], (tile - 1) * stride[1] + kernel[1]
-    depth = window[0] * window[1] * channels
-    # the part of the padded input that some window reads
-    spans = (
-        (outputs[0] - 1) * stride[0] + extent(kernel[0], dilation[0]),
-        (outputs[1] - 1) * stride[1] + extent(kernel[1], dilation[1]),
+    depth = windows.kernel[0] * windows.tile_width * channels
+    block_images, block_rows = windows.blocks(channels)
+    block_images = min(block_images, images)
+    in_place = (
+        windows.before == (0, 0)
+        and windows.frame[0] <= height
+        and windows.frame[1] <= width
+        and (channels == 1 or x.strides[1] == x.itemsize)
     )
-    block = max(BLOCK_ROWS, BLOCK_ELEMENTS // max(1, depth))
-    block_images = max(1, block // (outputs[0] * tiles))
-    block_rows = outputs[0] if block_images > 1 else max(1, min(outputs[0], block // tiles))
-
-    inside = before == (0, 0) and spans[0] <= height and spans[1] <= width and (x.strides[1] == x.itemsize or channels == 1)
-    if not inside:
-        rows, input_rows = reach(height, spans[0], 1, -before[0])
-        across, input_across = reach(width, spans[1], 1, -before[1])
-        padded = np.zeros((min(images, block_images), *spans, channels), x.dtype)
-    buffer = np.empty(min(images, block_images) * block_rows * tiles * depth, x.dtype)
+    if not in_place:
+        rows_in_frame, rows_in_x = reach(height, windows.frame[0], 1, -windows.before[0])
+        columns_in_frame, columns_in_x = reach(width, windows.frame[1], 1, -windows.before[1])
+        frame = np.zeros((block_images, *windows.frame, channels), x.dtype)
+    buffer = np.empty(block_images * block_rows * windows.tiles * depth, x.dtype)
     for some in chunks(images, block_images):
-        count = some.stop - some.start
         source = x[some].transpose(0, 2, 3, 1)
-        if not inside:
-            padded[:count, rows, across] = source[:, input_rows, input_across]
-            source = padded[:count]
-        for block_of_rows in chunks(outputs[0], block_rows):
-            shape = (count, block_of_rows.stop - block_of_rows.start, tiles, *window, channels)
-            strides = source.strides
-            windows = as_strided(
-                source[:, block_of_rows.start * stride[0] :],
-                shape,
-                (
-                    strides[0],
-                    strides[1] * stride[0],
-                    strides[2] * stride[1] * tile,
-                    strides[1] * dilation[0],
-                    strides[2] * dilation[1],
-                    strides[3],
-                ),
-            )
-            size = shape[0] * shape[1] * tiles
-            columns = buffer[: size * depth].reshape(shape)
-            np.copyto(columns, windows)
-            yield some, block_of_rows, columns.reshape(size, depth)
+        if not in_place:
+            frame[: len(source), rows_in_frame, columns_in_frame] = source[:, rows_in_x, columns_in_x]
+            source = frame[: len(source)]
+        for rows in chunks(windows.outputs[0], block_rows):
+            seen = _view_windows(source[:, rows.start * windows.stride[0] :], rows.stop - rows.start, windows)
+            columns = buffer[: seen.size].reshape(seen.shape)
+            columns[...] = seen
+            yield some, rows, columns.reshape(-1, depth)
 
 
-def _add_columns_back(
-    dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Array:
-    """The input gradient for any stride: dcolumns = w^T dz, added to where the windows lay."""
-    images, features, *outputs = dz.shape
-    channels, kernel = w.shape[1], w.shape[2:]
-    windows = list(taps(input_size, kernel, stride, padding, dilation, tuple(outputs)))
-    weight = np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(features, -1)
-    dx = np.zeros((images, *input_size, channels), dz.dtype)
-    for some in chunks(images, BLOCK_ELEMENTS // (weight.shape[1] * outputs[0] * outputs[1])):
-        rows = dz[some].transpose(0, 2, 3, 1).reshape(-1, features)
-        dcolumns = (rows @ weight).reshape(-1, *outputs, *kernel, channels)
-        for tap in windows:
-            dx[some, tap.input_rows, tap.input_columns] += dcolumns[:, tap.rows, tap.columns, tap.row, tap.column]
-    return dx.transpose(0, 3, 1, 2)
+def _view_windows(source: Array, rows: int, windows: _Windows) -> Array:
+    """The windows of the first `rows` rows of outputs: (n, h, w, C) -> (n, rows, tiles, KH, width, C), a view."""
+    of_image, of_row, of_column, of_channel = source.strides
+    shape = len(source), rows, windows.tiles, windows.kernel[0], windows.tile_width, source.shape[3]
+    strides = (
+        of_image,
+        of_row * windows.stride[0],
+        of_column * windows.stride[1] * windows.tile,
+        of_row * windows.dilation[0],
+        of_column * windows.dilation[1],
+        of_channel,
+    )
+    return as_strided(source, shape, strides, writeable=False)
 
 
 # kernels that need no columns
@@ -268,65 +365,70 @@ def _add_columns_back(
 
 def _flat(x: Array) -> Array:
     """(N, C, H, W) -> (N, C * H * W)."""
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2] * x.shape[3])
+
+
+def _rows(x: Array) -> Array:
+    """(N, C, H, W) -> (N * H * W, C), without a copy where the memory is NHWC."""
+    return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def _pointwise(x: Array, w: Array) -> Array:
-    """z[n, o] = sum_c w[o, c] x[n, c] at every point, in the memory order of x. w (O, C)."""
+    """z[n, o] = sum_c w[o, c] x[n, c] at every point, in the memory order of x. x (N, C, H, W), w (O, C)."""
     images, channels, height, width = x.shape
     if x.flags.c_contiguous:
-        return np.matmul(w, x.reshape(images, channels, -1)).reshape(images, -1, height, width)
-    rows = x.transpose(0, 2, 3, 1).reshape(-1, channels)
-    return (rows @ w.T).reshape(images, height, width, -1).transpose(0, 3, 1, 2)
+        planes = x.reshape(images, channels, height * width)
+        return np.matmul(w, planes).reshape(images, w.shape[0], height, width)
+    return (_rows(x) @ w.T).reshape(images, height, width, w.shape[0]).transpose(0, 3, 1, 2)
 
 
 def _pointwise_weight_grad(dz: Array, x: Array) -> Array:
     """dw[o, c] = sum over images and points of dz[n, o] x[n, c], as (O, C, 1, 1)."""
-    features, channels = dz.shape[1], x.shape[1]
+    images, channels, height, width = x.shape
+    features = dz.shape[1]
     if dz.flags.c_contiguous and x.flags.c_contiguous:
-        dz_points = dz.reshape(dz.shape[0], features, -1)
-        x_points = x.reshape(x.shape[0], channels, -1)
         dw = np.zeros((features, channels), dz.dtype)
-        for dz_image, x_image in zip(dz_points, x_points):
+        for dz_image, x_image in zip(dz.reshape(images, features, -1), x.reshape(images, channels, -1)):
             dw += dz_image @ x_image.T
     else:
-        dw = dz.transpose(0, 2, 3, 1).reshape(-1, features).T @ x.transpose(0, 2, 3, 1).reshape(-1, channels)
+        dw = _rows(dz).T @ _rows(x)
     return dw.reshape(features, channels, 1, 1)
 
 
 def _spread(dx: Array, input_size: Pair, stride: Pair) -> Array:
-    """The values of dx at every stride-th point of a larger plane, zero between."""
+    """The values of dx (N, C, h, w) on every stride-th point of a plane of input_size, zero between them."""
     images, channels = dx.shape[:2]
     wide = np.zeros((images, *input_size, channels), dx.dtype).transpose(0, 3, 1, 2)
-    wide[:, :, :: stride[0], :: stride[1]][:, :, : dx.shape[2], : dx.shape[3]] = dx
+    wide[:, :, :: stride[0], :: stride[1]] = dx
     return wide
 
 
-# one input channel a group: w is (C * m, 1, KH, KW), feature c * m + i reads channel c
+# one input channel a group: feature c * m + i reads channel c; w is (C * m, 1, KH, KW)
 
 
 def _depthwise(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, outputs: Pair) -> Array:
     images, channels = x.shape[:2]
-    factors = w.transpose(2, 3, 0, 1).reshape(*w.shape[2:], channels, -1)
-    z = np.zeros((images, *outputs, *factors.shape[2:]), x.dtype)
-    source = x.transpose(0, 2, 3, 1)[..., None]
+    factors = w[:, 0].transpose(1, 2, 0).reshape(*w.shape[2:], channels, -1)  # (KH, KW, C, m)
+    z = np.zeros((images, *outputs, channels, factors.shape[3]), x.dtype)
     windows = list(taps(x.shape[2:], w.shape[2:], stride, padding, dilation, outputs))
-    for image in range(images):
-        for tap in windows:
-            seen = source[image, tap.input_rows, tap.input_columns]
-            z[image, tap.rows, tap.columns] += seen * factors[tap.row, tap.column]
-    return z.reshape(images, *outputs, -1).transpose(0, 3, 1, 2)
+
+    def work(start: int, stop: int) -> None:
+        for image in range(start, stop):
+            source = np.ascontiguousarray(x[image].transpose(1, 2, 0))[..., None]
+            for tap in windows:
+                seen = source[tap.input_rows, tap.input_columns]
+                z[image, tap.rows, tap.columns] += seen * factors[tap.row, tap.column]
+
+    share(images, work, z.size * len(windows) >= SHARED_ELEMENTS)
+    return z.reshape(images, *outputs, w.shape[0]).transpose(0, 3, 1, 2)
 
 
 def _depthwise_input_grad(
     dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Array:
     images, features, *outputs = dz.shape
-    windows = list(taps(input_size, w.shape[2:], stride, padding, dilation, tuple(outputs)))
     raise NotImplementedError
 
 
-def _depthwise_weight_grad(
-    dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Array:
+def _depthwise_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     raise NotImplementedError

@@ -200,9 +200,7 @@ def first_taps(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, out
     return [[row * kernel[1] + column for column in columns] for row in rows]
 
 
-def window_lengths(
-    size: int, kernel: int, stride: int, before: int, outputs: int, lowest: int, end: int
-) -> list[int]:
+def window_lengths(size: int, kernel: int, stride: int, before: int, outputs: int, lowest: int, end: int) -> list[int]:
     """How many positions p of each window along an axis have lowest <= p < end.
 
     >>> window_lengths(5, kernel=2, stride=2, before=0, outputs=3, lowest=0, end=5)

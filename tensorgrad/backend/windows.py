@@ -112,7 +112,9 @@ def conv2d_output_size(
     Raises ShapeError where the two shapes, groups and the windows do not go together.
     """
     if len(x_shape) != 4 or len(w_shape) != 4:
-        raise ShapeError(f"conv2d: needs input (N, C, H, W) and weight (O, C / groups, KH, KW); got {x_shape} and {w_shape}")
+        raise ShapeError(
+            f"conv2d: needs input (N, C, H, W) and weight (O, C / groups, KH, KW); got {x_shape} and {w_shape}"
+        )
     channels, features = x_shape[1], w_shape[0]
     if groups < 1 or channels % groups or features % groups:
         raise ShapeError(

@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.download import download
-from tensorgrad.data.idx import read_idx
+from tensorgrad.data.idx import IdxError, read_idx
 
 ENVIRONMENT = "TENSORGRAD_DATA"
 _MAX_DOWNLOAD = 64 << 20  # the largest of the files has 26 MB

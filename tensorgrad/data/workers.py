@@ -171,9 +171,9 @@ class Workers:
         self._tasks.put((epoch, number, indices))
 
     def close(self) -> None:
-        """End all workers, each after the batch it is at, and wait for them GRACE_SECONDS at most.
+        """End all workers, each after the batch it is at, and wait for them GRACE_SECONDS.
 
-        A process that takes longer is ended; a thread cannot be, it ends by itself when its batch is done.
+        A process that takes longer is killed; a thread cannot be, it ends by itself when its batch is done.
         """
         threads, self._threads = self._threads, []
         processes, self._processes = self._processes, []
@@ -185,7 +185,8 @@ class Workers:
         for thread, process in zip(threads, processes, strict=False):
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                process.terminate()  # its thread sees the end of the pipe
+                process.kill()
+                thread.join(GRACE_SECONDS)  # which now sees the end of the pipe
         for thread in threads:
             if thread is not threading.current_thread():  # a loader freed by the garbage collector inside of a worker
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -275,9 +276,9 @@ class RemoteFetcher:
                 "under `if __name__ == '__main__':`. num_workers=0 shows an error where it happens"
             ) from error
 
-    def terminate(self) -> None:
+    def kill(self) -> None:
         """End the process at once."""
-        self._process.terminate()
+        self._process.kill()
 
     def close(self, patience: float) -> None:
         """Ask the idle process to end, and see to it after `patience` seconds."""

@@ -24,9 +24,9 @@ _REMEDIES = {
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; when the block ends well, the file there takes the name `path`.
 
-    Its bytes are flushed to the disk before that, and the folder after it, so that a power cut leaves the old file or the
-    new one. When the block fails the temporary file is removed and `path` is as it was. A symbolic link is followed.
-    An OSError on the way is raised anew, of the same kind, and says which file was to be written and what to do.
+    Its bytes are flushed to the disk before that, and the folder after it, so that a power cut leaves the old file or
+    the new one. When the block fails the temporary file is removed and `path` is as it was. A symbolic link is
+    followed. An OSError is raised anew, of the same kind, and says which file was to be written and what to do.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "notes.txt")

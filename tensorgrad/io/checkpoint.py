@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
@@ -37,18 +36,16 @@ class Checkpoint(NamedTuple):
     metadata: dict[str, Any]
 
 
-def save(
-    path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
-) -> None:
+def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
     """Write Tensors or arrays by name, from any device, and metadata (anything that JSON can say) to `path`.
 
     The file is there entirely or not at all, and if saving fails, the one of before stays (see `replacing`).
 
-    Raises OperandError for a name or value of a wrong type, DtypeError for numbers that safetensors cannot hold, and
-    OSError where the file cannot be written. Dimensions and values come back as they were, the layout in memory does not.
+    Dimensions and values come back as they were, the layout in memory does not. Raises OperandError for a name or value
+    of a wrong type, DtypeError for numbers that safetensors cannot hold, and OSError where the file cannot be written.
 
     >>> import tempfile, tensorgrad
-    >>> path = Path(tempfile.mkdtemp(), "example.safetensors")
+    >>> path = os.path.join(tempfile.mkdtemp(), "example.safetensors")
     >>> save(path, {"w": tensorgrad.ones(2, 3)}, {"epoch": 4})
     >>> tensors, metadata = load(path)
     >>> tensors["w"].shape, metadata
@@ -58,7 +55,9 @@ def save(
     try:
         text = json.dumps(dict(metadata or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise OperandError(f"save: metadata is no JSON ({error}); use dicts, lists, strings and finite numbers") from error
+        raise OperandError(
+            f"save: metadata is no JSON ({error}); use dicts, lists, texts and finite numbers"
+        ) from error
     content = safetensors.numpy.save(arrays, {_KEY: text})
     with replacing(path) as draft, draft.open("xb") as file:
         file.write(content)
@@ -75,13 +74,13 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             pass  # Python's errors, unlike those of safetensors, say what was wrong with which file
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", os.fspath(path)) from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"load: {os.fspath(path)} is no whole safetensors file ({error}); it is damaged, cut off, or of another kind"
+            f"load: {os.fspath(path)} is no whole safetensors file ({error}): damaged, cut off, or of another kind"
         ) from error
     if _KEY not in header:
         return Checkpoint(tensors, dict(header))
@@ -116,9 +115,10 @@ def _on_host(name: Any, value: Any) -> numpy.ndarray:
         raise OperandError(f"save: a Tensor has the name {name!r}; use strings other than {_HEADER!r}")
     array = value.array if isinstance(value, Tensor) else value
     try:
-        host = numpy.asarray(backend_of(array).to_host(array), order="C")  # ascontiguousarray would give 0-d a dimension
+        host = backend_of(array).to_host(array)
     except TensorgradError as error:
         raise OperandError(f"save: {name!r} is a {type(value).__name__}; use a Tensor or an array") from error
+    host = numpy.asarray(host, order="C")  # as ascontiguousarray, which would give a 0-d array a dimension
     if host.dtype.kind not in "biuf" or host.dtype.itemsize > 8:
         raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {_DTYPES}")
     return host

@@ -170,7 +170,9 @@ def clean_index(operation: str, x: Tensor, index: Any) -> tuple[tuple[Any, ...],
                 raise DtypeError(f"{operation}: an index has dtype {part.dtype}; indices are whole numbers or Booleans")
             advanced = True
         elif isinstance(part, float) or not (part is None or part is Ellipsis or isinstance(part, (int, slice))):
-            raise OperandError(f"{operation}: an index is a {type(part).__name__}; use numbers, slices, None, ... or Tensors of them")
+            raise OperandError(
+                f"{operation}: an index is a {type(part).__name__}; use numbers, slices, None, ... or Tensors of them"
+            )
         clean.append(part)
     used = sum(1 for part in clean if part is not None and part is not Ellipsis)
     if used > x.array.ndim:
@@ -180,7 +182,10 @@ def clean_index(operation: str, x: Tensor, index: Any) -> tuple[tuple[Any, ...],
 
 def _check_mask(operation: str, x: Tensor, mask: Any, before: list[Any]) -> None:
     start = sum(1 for part in before if part is not None and part is not Ellipsis)
-    if Ellipsis not in [part for part in before if not is_array(part)] and mask.shape != x.shape[start : start + mask.ndim]:
+    if (
+        Ellipsis not in [part for part in before if not is_array(part)]
+        and mask.shape != x.shape[start : start + mask.ndim]
+    ):
         raise DimensionError(f"{operation}: a mask of shape {mask.shape} does not fit a Tensor of shape {x.shape}")
 
 

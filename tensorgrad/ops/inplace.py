@@ -36,7 +36,9 @@ def _root(x: Tensor) -> Tensor:
 def assign(x: Tensor, z: Tensor, operation: str) -> None:
     """Give x the value, and the history, of z."""
     if z.array.shape != x.array.shape:
-        raise ShapeError(f"{operation}: the result has shape {z.shape}, which does not fit into a Tensor of shape {x.shape}")
+        raise ShapeError(
+            f"{operation}: the result has shape {z.shape}, which does not fit into a Tensor of shape {x.shape}"
+        )
     recorded = _has_history(z) or _has_history(x)
     base = _root(x)
     if mode.recording:
@@ -47,7 +49,9 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
                     "or change a .clone()"
                 )
     if 0 in x.array.strides and x.array.size > 1 and any(n > 1 and s == 0 for n, s in zip(x.shape, x.array.strides)):
-        raise GraphError(f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()")
+        raise GraphError(
+            f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()"
+        )
     storage = x.storage
     x.array[...] = z.array
     storage.version += 1
@@ -116,11 +120,13 @@ def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Te
     def apply(x: Tensor, *arguments: Any, **settings: Any) -> Tensor:
         before = x.alias(None if x.extra is None else x.extra.tangents)
         before.make_extra().storage = Storage()
+        if before.extra.tangents:  # the rules for tangents keep aliases of it, which would see the change
+            before.array = backend_of(x.array).copy(x.array)
         z = compute(before, *arguments, **settings)
         kept = weakref.ref(before)
         del before
         former = kept()
-        if former is not None:  # a node needs the value that is about to be overwritten
+        if former is not None and former.array is x.array:  # a node needs the value that is about to be overwritten
             former.array = backend_of(x.array).copy(x.array)
         if z.array.dtype != x.array.dtype:
             if z.array.dtype.kind == "f" and x.array.dtype.kind != "f":

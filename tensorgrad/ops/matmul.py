@@ -77,7 +77,9 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     x, y = _same_kind("matmul", x, y)
     shape_x, shape_y = x.array.shape, y.array.shape
     if not shape_x or not shape_y:
-        raise ShapeError(f"matmul: got shapes {shape_x} and {shape_y}; both need at least one dimension, use * for numbers")
+        raise ShapeError(
+            f"matmul: got shapes {shape_x} and {shape_y}; both need at least one dimension, use * for numbers"
+        )
     if shape_x[-1] != shape_y[-2 if len(shape_y) > 1 else 0]:
         raise ShapeError(
             f"matmul: got shapes {shape_x} and {shape_y}; the last size of the first ({shape_x[-1]}) must be the second-last of the "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.ops.operands import put_on_tape
 from tensorgrad.primitive import Primitive
 from tensorgrad.tensor import Tensor
 
@@ -60,21 +59,18 @@ class BatchNorm(Primitive):
         return dz if dbias is None else dz + _per_channel(dbias, x)
 
     def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
-        backend = backend_of(dz)
-        dx, dweight, dbias = backend.batch_norm_grad(dz, x, weight, self.mean, self.inv_std, self.eps)
+        if isinstance(dz, Tensor):
+            dx, dweight, dbias = _gradients(dz, x, weight, self.eps)
+        else:
+            dx, dweight, dbias = backend_of(dz).batch_norm_grad(dz, x, weight, self.mean, self.inv_std)
         return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None
 
 
-def _batch_norm_grad(
-    dz: Tensor, x: Tensor, weight: Tensor | None, _mean: Any, _inv_std: Any, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What the kernel of this name computes, by operations that can be recorded; the statistics are functions of x here."""
+def _gradients(dz: Tensor, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What the kernel batch_norm_grad computes, by operations that can be recorded; the statistics are functions of x here."""
     backend = backend_of(x)
     mean, inv_std = _statistics(x, eps)
     normal = (x - mean) * inv_std
     dnormal = dz if weight is None else dz * _per_channel(weight, x)
     along = backend.mean(dnormal, _over(x), True) + normal * backend.mean(normal * dnormal, _over(x), True)
     return inv_std * (dnormal - along), backend.sum(normal * dz, _over(x), False), backend.sum(dz, _over(x), False)
-
-
-put_on_tape(batch_norm_grad=_batch_norm_grad)

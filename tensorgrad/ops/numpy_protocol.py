@@ -49,5 +49,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **settings:
         inputs = tuple(as_tensor("matmul", x) for x in inputs)
     devices = {str(x.device) for x in inputs if isinstance(x, Tensor)}
     if any(isinstance(x, numpy.ndarray) for x in inputs) and devices - {"cpu"}:
-        raise DeviceError(f"{ufunc.__name__}: got a NumPy array and a Tensor on '{devices.pop()}'; move one with .to(device)")
+        raise DeviceError(
+            f"{ufunc.__name__}: got a NumPy array and a Tensor on '{devices.pop()}'; move one with .to(device)"
+        )
     return function(*inputs)

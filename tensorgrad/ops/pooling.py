@@ -9,6 +9,7 @@ from tensorgrad.primitive import Linear, Primitive
 from tensorgrad.tensor import Tensor
 
 Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]  # top, bottom, left, right
 
 
 class MaxPool2d(Primitive):
@@ -21,7 +22,7 @@ class MaxPool2d(Primitive):
     __slots__ = ("ceil_mode", "dilation", "input_size", "kernel_size", "padding", "stride", "winners")
     state = ("winners",)
 
-    def __init__(self, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> None:
+    def __init__(self, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool) -> None:
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -51,7 +52,7 @@ class MaxPool2dScatter(Primitive):
 
     __slots__ = ("dilation", "input_size", "kernel_size", "padding", "stride")
 
-    def __init__(self, input_size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
+    def __init__(self, input_size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> None:
         self.input_size = input_size
         self.kernel_size = kernel_size
         self.stride = stride
@@ -80,7 +81,7 @@ class MaxPool2dGather(Primitive):
 
     __slots__ = ("dilation", "input_size", "kernel_size", "padding", "stride")
 
-    def __init__(self, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
+    def __init__(self, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> None:
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -88,14 +89,10 @@ class MaxPool2dGather(Primitive):
 
     def forward(self, x: Any, winners: Any) -> Any:
         self.input_size = tuple(x.shape[2:])
-        return backend_of(x).max_pool2d_gather(
-            x, winners, self.kernel_size, self.stride, self.padding, self.dilation
-        )
+        return backend_of(x).max_pool2d_gather(x, winners, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def jvp(self, dx: Any, _: Any, winners: Any) -> Any:
-        return backend_of(dx).max_pool2d_gather(
-            dx, winners, self.kernel_size, self.stride, self.padding, self.dilation
-        )
+        return backend_of(dx).max_pool2d_gather(dx, winners, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def vjp(self, dz: Any, winners: Any) -> Any:
         return (
@@ -123,7 +120,7 @@ class AvgPool2d(Linear):
         self,
         kernel_size: Pair,
         stride: Pair,
-        padding: Pair,
+        padding: Padding,
         ceil_mode: bool,
         count_include_pad: bool,
         divisor_override: int | None,
@@ -164,7 +161,7 @@ class AvgPool2dInputGrad(AvgPool2d):
         input_size: Pair,
         kernel_size: Pair,
         stride: Pair,
-        padding: Pair,
+        padding: Padding,
         ceil_mode: bool,
         count_include_pad: bool,
         divisor_override: int | None,
@@ -179,6 +176,6 @@ class AvgPool2dInputGrad(AvgPool2d):
         return backend_of(dz).avg_pool2d(dz, *self.window())
 
 
-def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Tensor:
+def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool) -> Tensor:
     """Max pooling with all settings spelled out; `tensorgrad.nn.functional.max_pool2d` takes the usual short forms."""
     return MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode)(x)

@@ -271,7 +271,9 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
     wanted = sizes("expand", shape)
     lead = len(wanted) - x.array.ndim
     if lead < 0:
-        raise ShapeError(f"expand: got shape {wanted} for a Tensor of shape {x.shape}; it needs at least as many dimensions")
+        raise ShapeError(
+            f"expand: got shape {wanted} for a Tensor of shape {x.shape}; it needs at least as many dimensions"
+        )
     full = tuple(x.array.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
     return broadcast_to(x, full)
 
@@ -336,5 +338,3 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along `dim`, as views."""
     found: tuple[Tensor, ...] = Unbind(one_dim("unbind", dim, x.array.ndim))(x)
     return found
-
-

@@ -10,7 +10,9 @@ import math
 import numpy
 
 
-def window_positions(output: int, size: int, kernel: int, stride: int, before: int, dilation: int) -> list[tuple[int, int]]:
+def window_positions(
+    output: int, size: int, kernel: int, stride: int, before: int, dilation: int
+) -> list[tuple[int, int]]:
     """(element of the kernel, position in the input) for the elements of one output's window that meet the input."""
     positions = [(k, output * stride - before + k * dilation) for k in range(kernel)]
     return [(k, position) for k, position in positions if 0 <= position < size]

@@ -382,7 +382,7 @@ def test_timeout(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 def test_timeout_of_a_process(monkeypatch):
-    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.5)
     loader = DataLoader(range(100), num_workers=1, multiprocessing_context="spawn", timeout=0.5, prefetch_factor=1)
     iterator = iter(loader)
     with pytest.raises(RuntimeError, match="timed out"):

@@ -153,8 +153,17 @@ def test_the_file_is_on_the_disk_before_its_name_and_the_folder_after(tmp_path, 
     """A power cut cannot be tried, but the order of the steps that protect from it can be seen."""
     steps = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append(Path(f"/proc/self/fd/{handle}").resolve()), fsync(handle)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("rename"), replace(a, b)))
+
+    def seen_fsync(handle):
+        steps.append(Path(f"/proc/self/fd/{handle}").resolve())
+        fsync(handle)
+
+    def seen_replace(source, target):
+        steps.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "replace", seen_replace)
     if not Path("/proc/self/fd").exists():
         pytest.skip("which file a handle belongs to is read in /proc")
     with replacing(tmp_path / "a") as draft:

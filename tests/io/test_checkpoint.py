@@ -130,7 +130,9 @@ def test_truncated_at_every_length(tmp_path):
         load(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip file, as PyTorch writes", b"\x80\x04\x95 a pickle", bytes(64)])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 a zip file, as PyTorch writes", b"\x80\x04\x95 a pickle", bytes(64)]
+)
 def test_other_files(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(CheckpointError, match="of another kind"):
@@ -141,7 +143,7 @@ def test_other_files(tmp_path, content):
 def test_damaged_metadata(tmp_path, text):
     header = json.dumps({"__metadata__": {"tensorgrad": text}}).encode()
     (tmp_path / "a").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(CheckpointError, match="the metadata in .* is"):
+    with pytest.raises(CheckpointError, match=r"the metadata in .* is"):
         load(tmp_path / "a")
 
 

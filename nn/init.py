@@ -1,0 +1,200 @@
+"""Filling parameters before training, under PyTorch's names.
+
+Every function here writes into the Tensor it is given, outside of the tape, and returns it. Random ones draw from
+`generator`, by default the one that `tensorgrad.manual_seed` seeds.
+
+A layer z = w x with `fan_in` inputs a value keeps the variance of what flows through it if w has the variance
+gain^2 / fan_in, and that of the gradient if gain^2 / fan_out; Glorot takes the mean of the two fans, He one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tensorgrad.backend import backend_of
+from tensorgrad.dtypes import is_floating
+from tensorgrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
+from tensorgrad.mode import no_grad
+from tensorgrad.nn.arguments import one_of
+from tensorgrad.ops.inplace import copy_, fill_
+from tensorgrad.random import Generator, default_generator
+from tensorgrad.tensor import Tensor
+
+
+def _check(operation: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise OperandError(f"{operation}: got a {type(tensor).__name__}; it fills a Tensor")
+    if not is_floating(tensor.dtype):
+        raise DtypeError(f"{operation}: got dtype {tensor.dtype}; it fills floating-point Tensors")
+
+
+def _write(tensor: Tensor, array: Any) -> Tensor:
+    with no_grad():
+        return copy_(tensor, Tensor(array))
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Numbers drawn evenly from [a, b)."""
+    _check("uniform_", tensor)
+    if not a <= b:
+        raise ArgumentError(f"uniform_: got the range {a} to {b}; a must not be above b")
+    values = (generator or default_generator).uniform(tensor.shape, tensor.dtype, tensor.device)
+    values *= b - a
+    values += a
+    return _write(tensor, values)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Numbers drawn from the normal distribution with this mean and standard deviation."""
+    _check("normal_", tensor)
+    if not std >= 0:
+        raise ArgumentError(f"normal_: std is {std}; it must not be negative")
+    values = (generator or default_generator).normal(tensor.shape, tensor.dtype, tensor.device)
+    values *= std
+    values += mean
+    return _write(tensor, values)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normal numbers with this mean and standard deviation, drawn again as long as they lie outside of [a, b]."""
+    _check("trunc_normal_", tensor)
+    if not a < b:
+        raise ArgumentError(f"trunc_normal_: got the range {a} to {b}; a must be below b")
+    inside = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
+    if inside < 1e-3:
+        raise ArgumentError(
+            f"trunc_normal_: the range {a} to {b} holds {inside:.1g} of the normal distribution of mean {mean} and "
+            f"std {std}; choose a range nearer to the mean"
+        )
+    stream = generator or default_generator
+    backend = backend_of(tensor.array)
+    values = stream.numpy.standard_normal(tensor.shape) * std + mean
+    while True:
+        outside = (values < a) | (values > b)
+        count = int(outside.sum())
+        if not count:
+            break
+        values[outside] = stream.numpy.standard_normal(count) * std + mean
+    return _write(tensor, backend.from_host(values.astype(tensor.dtype), tensor.device))
+
+
+def _normal_cdf(x: float) -> float:
+    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """`val` everywhere."""
+    with no_grad():
+        return fill_(tensor, val)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Zeros."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Ones."""
+    return constant_(tensor, 1.0)
+
+
+def fans(operation: str, tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, ...): how many inputs feed an output, how many outputs an input feeds.
+
+    >>> import tensorgrad
+    >>> fans("example", tensorgrad.empty(6, 1, 5, 5))
+    (25, 150)
+    """
+    shape = tensor.shape
+    if len(shape) < 2:
+        raise ShapeError(
+            f"{operation}: got a Tensor of shape {shape}; its fans need a weight of two dimensions (out, in) or more"
+        )
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """How much a non-linearity shrinks what flows through it, to be made up for in the weights before it.
+
+    linear, conv1d..3d, sigmoid: 1; tanh: 5/3; relu: sqrt 2; leaky_relu: sqrt(2 / (1 + slope^2)), slope = param
+    or 0.01; selu: 3/4
+
+    >>> calculate_gain("leaky_relu", 1.0)
+    1.0
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        if isinstance(slope, bool) or not isinstance(slope, (int, float)):
+            raise ArgumentError(
+                f"calculate_gain: param is {param!r}; for leaky_relu it must be the negative slope, a number"
+            )
+        return math.sqrt(2.0 / (1.0 + slope**2))
+    gains = dict.fromkeys(("linear", "sigmoid", "conv1d", "conv2d", "conv3d"), 1.0)
+    gains |= {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 3.0 / 4.0}
+    one_of("calculate_gain", "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
+    return gains[nonlinearity]
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Even numbers in +-gain sqrt(6 / (fan_in + fan_out)). Glorot & Bengio, 2010."""
+    fan_in, fan_out = fans("xavier_uniform_", tensor)
+    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal numbers of standard deviation gain sqrt(2 / (fan_in + fan_out)). Glorot & Bengio, 2010."""
+    fan_in, fan_out = fans("xavier_normal_", tensor)
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)), generator)
+
+
+def _he_std(operation: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    one_of(operation, "mode", mode, ("fan_in", "fan_out"))
+    fan_in, fan_out = fans(operation, tensor)
+    fan = fan_in if mode == "fan_in" else fan_out
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Even numbers in +-gain sqrt(3 / fan); `a` is the negative slope of leaky_relu. He et al., 2015."""
+    bound = math.sqrt(3.0) * _he_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normal numbers of standard deviation gain / sqrt(fan); `a` is as in kaiming_uniform_. He et al., 2015."""
+    return normal_(tensor, 0.0, _he_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
+
+
+def layer_defaults_(weight: Tensor, bias: Tensor | None) -> None:
+    """What PyTorch gives linear layers and convolutions: weight and bias evenly in +-1 / sqrt(fan_in).
+
+    For the weight this is kaiming_uniform_ with a = sqrt 5: gain sqrt(2 / 6), so the bound is sqrt(3) sqrt(1/3) /
+    sqrt(fan_in).
+    """
+    kaiming_uniform_(weight, a=math.sqrt(5.0))
+    if bias is not None:
+        fan_in, _ = fans("layer_defaults_", weight)
+        bound = 1.0 / math.sqrt(fan_in) if fan_in else 0.0
+        uniform_(bias, -bound, bound)

@@ -1,0 +1,159 @@
+"""What of a graph is drawn: which boxes stand in which frames, and which arrows run between them.
+
+Plumbing is left out, deep modules stay closed as one box, and a module that does a single thing is that one box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tensorgrad.graph.structure import Call, Edge, Graph, Node, Shape
+
+VALUES = ("parameter", "buffer", "constant")  # what a computation uses besides its inputs
+PLUMBING = ("identity", "contiguous")
+
+
+@dataclass
+class Box:
+    """What is drawn as one.
+
+    kind   that of its node, or 'module' for a closed call of a module
+    nodes  its node, or all that a closed call holds
+    call   the call whose name it bears: a closed one, or one that holds nothing but this node
+    frame  the call in whose frame it stands; None for none
+    """
+
+    kind: Literal["operation", "input", "parameter", "buffer", "constant", "output", "module"]
+    nodes: list[Node]
+    call: Call | None
+    frame: int | None
+    leaving: list[Shape | None] = field(default_factory=list)  # shapes of what leaves a closed call
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A value on its way from box `tail` to box `head`: result `result` of node `source`, as `argument` of node `target`."""
+
+    tail: int
+    head: int
+    source: int
+    result: int
+    target: int
+    argument: str
+
+
+class View:
+    """Boxes and arrows of a graph, by what the reader wants to see; for the arguments see `tensorgrad.graph.draw`."""
+
+    def __init__(
+        self, graph: Graph, *, parameters: bool = True, plumbing: bool = False, depth: int | None = None
+    ) -> None:
+        self.graph = graph
+        self.boxes: dict[int, Box] = {}  # by the number of the node, or -1 - number of the closed call
+        self.arrows: list[Arrow] = []
+        self._into: list[list[Edge]] = [[] for _ in graph.nodes]
+        for edge in graph.edges:
+            self._into[edge.target].append(edge)
+        self._levels: list[int] = []
+        for call in graph.calls:
+            self._levels.append(0 if call.outer is None else self._levels[call.outer] + 1)
+        self._hidden = set() if plumbing else self._plumbing()
+        shown = [
+            node for node in graph.nodes if node.number not in self._hidden and (parameters or node.kind not in VALUES)
+        ]
+        self._box_of: dict[int, int] = {}  # number of a node -> its box
+        self._make_boxes(shown, depth)
+        self._make_arrows(shown)
+        self.frames = self._make_frames()
+
+    def _plumbing(self) -> set[int]:
+        """Identities, views of parameters and the like, views that lead nowhere, and reshapes that are reshaped again."""
+        uses = [0] * len(self.graph.nodes)
+        for edge in self.graph.edges:
+            uses[edge.source] += 1
+        hidden: set[int] = set()
+        for node in reversed(self.graph.nodes):
+            if node.view and not uses[node.number]:
+                hidden.add(node.number)
+                for edge in self._into[node.number]:
+                    uses[edge.source] -= 1
+        for node in self.graph.nodes:
+            if node.kind == "operation" and self._into[node.number]:
+                origin = self._seen_end(self._into[node.number][0], hidden)[0]
+                if node.name in PLUMBING or (node.view and self.graph.nodes[origin].kind in VALUES):
+                    hidden.add(node.number)
+                elif node.name == "reshape" and self.graph.nodes[origin].name == "reshape" and uses[origin] == 1:
+                    hidden.add(origin)
+        return hidden
+
+    def _seen_end(self, edge: Edge, hidden: set[int]) -> tuple[int, int]:
+        """Where an edge starts once the hidden nodes are passed over: a node and its result."""
+        source, result = edge.source, edge.result
+        while source in hidden and self._into[source]:
+            before = self._into[source][0]
+            source, result = before.source, before.result
+        return source, result
+
+    def _make_boxes(self, shown: list[Node], depth: int | None) -> None:
+        held = [0] * len(self.graph.calls)  # how many nodes a call holds, those of inner calls included
+        directly = [0] * len(self.graph.calls)
+        for node in shown:
+            if node.call is not None:
+                directly[node.call] += 1
+                held[node.call] += 1
+        for call in reversed(self.graph.calls):  # inner calls come after outer ones
+            if call.outer is not None:
+                held[call.outer] += held[call.number]
+        for node in shown:
+            at = None if node.call is None else self.graph.calls[node.call]
+            closed = None if at is None or depth is None else self._closed_around(at, depth)
+            if closed is not None:
+                box = self.boxes.setdefault(-1 - closed.number, Box("module", [], closed, closed.outer))
+                box.nodes.append(node)
+                self._box_of[node.number] = -1 - closed.number
+                continue
+            self._box_of[node.number] = node.number
+            if at is not None and at.outer is not None and held[at.number] == 1 and node.kind == "operation":
+                self.boxes[node.number] = Box(node.kind, [node], at, at.outer)
+            else:
+                self.boxes[node.number] = Box(node.kind, [node], None, node.call)
+
+    def _closed_around(self, call: Call, depth: int) -> Call | None:
+        """The outermost closed call around this one: that of level `depth`, if this one lies so deep."""
+        if self._levels[call.number] < depth:
+            return None
+        while self._levels[call.number] > depth and call.outer is not None:
+            call = self.graph.calls[call.outer]
+        return call
+
+    def _make_arrows(self, shown: list[Node]) -> None:
+        seen = set()
+        for node in shown:
+            head = self._box_of[node.number]
+            for edge in self._into[node.number]:
+                source, result = self._seen_end(edge, self._hidden)
+                tail = self._box_of.get(source)
+                if tail is None:
+                    continue  # a parameter that is not wanted
+                if tail < 0 or head < 0:
+                    if tail == head or (head, source, result) in seen:
+                        continue  # inside of a closed module, or one value that is used in it more than once
+                    if tail < 0 and all((source, result) != key[1:] for key in seen if key[1] == source):
+                        self.boxes[tail].leaving.append(self.graph.nodes[source].shapes[result])
+                    seen.add((head, source, result))
+                self.arrows.append(Arrow(tail, head, source, result, node.number, edge.argument))
+
+    def _make_frames(self) -> list[Call]:
+        """The calls that are drawn as frames: those with a box in them. The outermost one only if something else happened."""
+        used: set[int] = set()
+        for box in self.boxes.values():
+            at = box.frame
+            while at is not None and at not in used:
+                used.add(at)
+                at = self.graph.calls[at].outer
+        outermost = {call.number for call in self.graph.calls if call.outer is None and call.number in used}
+        outside = any(box.frame is None and box.kind in ("operation", "module") for box in self.boxes.values())
+        if len(outermost) == 1 and not outside:
+            used -= outermost
+        return [call for call in self.graph.calls if call.number in used]

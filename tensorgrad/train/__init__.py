@@ -1,0 +1,24 @@
+"""Training classifiers: the loop, its figures and pictures, the recipes, and the whole job of `tensorgrad train`."""
+
+from tensorgrad.train.metrics import EpochMetrics, read_metrics, write_metrics
+from tensorgrad.train.progress import Progress
+from tensorgrad.train.recipes import RECIPES, Recipe, find_recipe
+from tensorgrad.train.schedule import WarmupCosine
+from tensorgrad.train.stop import StopOnSignal, Stopped
+from tensorgrad.train.trainer import Evaluation, NonFiniteLoss, Trainer
+
+__all__ = [
+    "RECIPES",
+    "EpochMetrics",
+    "Evaluation",
+    "NonFiniteLoss",
+    "Progress",
+    "Recipe",
+    "StopOnSignal",
+    "Stopped",
+    "Trainer",
+    "WarmupCosine",
+    "find_recipe",
+    "read_metrics",
+    "write_metrics",
+]

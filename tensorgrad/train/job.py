@@ -1,0 +1,231 @@
+"""The whole job of `tensorgrad train`: data, model, training, checkpoints, test, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from tensorgrad import nn, optim
+from tensorgrad.backend import backend_for
+from tensorgrad.creation import zeros
+from tensorgrad.data.dataset import ImageDataset
+from tensorgrad.data.loader import DataLoader
+from tensorgrad.device import Device
+from tensorgrad.graph.picture import NO_DOT, Picture, draw
+from tensorgrad.io.checkpoint import load_model, save_model
+from tensorgrad.models import get_model
+from tensorgrad.random import manual_seed
+from tensorgrad.train.folder import CURVES, GRAPH, GRAPH_SOURCE, LAST, METRICS, MISCLASSIFIED, MODEL, RunFolder
+from tensorgrad.train.metrics import EpochMetrics, write_metrics
+from tensorgrad.train.pictures import draw_curves, draw_misclassified
+from tensorgrad.train.progress import Progress
+from tensorgrad.train.recipes import Recipe
+from tensorgrad.train.schedule import WarmupCosine
+from tensorgrad.train.splits import SIZE, load_splits
+from tensorgrad.train.stop import StopOnSignal, Stopped
+from tensorgrad.train.trainer import Evaluation, NonFiniteLoss, Trainer
+from tensorgrad.version import __version__
+
+TEST_BATCH = 500
+
+
+class Interrupted(Exception):
+    """The training was stopped by Ctrl-C or SIGTERM; the text says what was kept, `number` is the signal's."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+class Job:
+    """Train by a recipe, and leave everything in a folder.
+
+    out: the folder; see RunFolder and the table in `tensorgrad train --help` for what is left there.
+    seed: of initialisation, order and augmentation; the same seed gives the same model on the same machine.
+    data_dir: where MNIST or Fashion-MNIST are, or are downloaded to. workers: threads that prepare batches ahead.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: str | os.PathLike[str],
+        seed: int = 0,
+        device: str | Device = "cpu",
+        data_dir: str | Path | None = None,
+        workers: int = 0,
+        pictures: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = RunFolder(out)
+        self.seed = seed
+        self.device = device
+        self.data_dir = data_dir
+        self.workers = workers
+        self.pictures = pictures
+        self.progress = Progress(quiet=True) if progress is None else progress
+        self.history: list[EpochMetrics] = []
+        self.kept = 0  # the epoch whose model is in MODEL
+        self.best_accuracy = -1.0
+
+    def run(self) -> Evaluation:
+        """Train, test once, draw; returns what the model says to the test images.
+
+        Raises Interrupted and NonFiniteLoss, whose texts say what is kept; before anything was written DeviceError, OSError
+        and the errors of the data sets.
+        """
+        begun = time.perf_counter()
+        backend_for(self.device)  # refuses a device that is not there
+        self.folder.prepare()
+        manual_seed(self.seed)
+        splits = load_splits(self.recipe, self.data_dir)
+        model = build_model(self.recipe).to(self.device)
+        self._announce(splits.train, splits.validation, splits.test, model)
+
+        trainer = self._train(model, splits.train, splits.validation)
+
+        load_model(self.folder / MODEL, model)
+        result = trainer.evaluate(DataLoader(splits.test, batch_size=TEST_BATCH))
+        save_model(self.folder / MODEL, model, self.metadata(self.history[self.kept - 1], result))
+        if self.pictures:
+            self._draw(model, splits.test, splits.classes, result)
+        self._tell_what_is_there(time.perf_counter() - begun)
+        return result
+
+    def _train(self, model: Any, train: ImageDataset, validation: ImageDataset | None) -> Trainer:
+        recipe = self.recipe
+        loader = DataLoader(
+            train,
+            batch_size=recipe.batch_size,
+            shuffle=True,
+            drop_last=len(train) >= recipe.batch_size,
+            num_workers=self.workers,
+        )
+        check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
+        optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
+        schedule = WarmupCosine(optimizer, recipe.epochs * len(loader), recipe.warmup)
+        loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        try:
+            with StopOnSignal() as stop:
+                trainer = Trainer(model, loss, optimizer, schedule, self.device, self.progress, stop)
+                trainer.fit(loader, recipe.epochs, check, lambda metrics: self._save(model, metrics))
+        except Stopped as stopped:
+            self.progress.close()
+            where = f"stopped by {stopped} in epoch {len(self.history) + 1} of {recipe.epochs}"
+            raise Interrupted(f"{where}; {self._what_is_kept()}", stopped.number) from None
+        except NonFiniteLoss as error:
+            self.progress.close()
+            raise NonFiniteLoss(f"{error}; {self._what_is_kept()}") from error
+        return trainer
+
+    def _save(self, model: Any, metrics: EpochMetrics) -> None:
+        """Put what this epoch brought into the folder."""
+        self.history.append(metrics)
+        written = [METRICS, MODEL]
+        write_metrics(self.folder / METRICS, self.history)
+        if self.recipe.keep == "best":
+            written.append(LAST)
+            save_model(self.folder / LAST, model, self.metadata(metrics))
+        accuracy = metrics.validation_accuracy
+        if self.recipe.keep == "last" or accuracy is None or accuracy >= self.best_accuracy:
+            self.best_accuracy = -1.0 if accuracy is None else accuracy
+            self.kept = metrics.epoch
+            save_model(self.folder / MODEL, model, self.metadata(metrics))
+        if metrics.epoch == 1:
+            self.folder.remove_leftovers(written)
+
+    def metadata(self, metrics: EpochMetrics, test: Evaluation | None = None) -> dict[str, Any]:
+        """What a checkpoint says about its model."""
+        found: dict[str, Any] = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "epoch": metrics.epoch,
+            "metrics": dataclasses.asdict(metrics),
+            "versions": {
+                "tensorgrad": __version__,
+                "numpy": numpy.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        if test is not None:
+            found["test"] = {"correct": test.correct, "images": len(test.labels)}
+        return found
+
+    def _draw(self, model: Any, test: ImageDataset, classes: tuple[str, ...], result: Evaluation) -> None:
+        """Draw what can be drawn here; a picture that cannot is no reason to lose the result of the training."""
+        name = f"{self.recipe.model} on {self.recipe.data}"
+        curves = f"{name}: {len(self.history)} epochs, seed {self.seed}"
+        self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept))
+        wrong = (test.data, result.labels, result.scores, classes, f"{name}, epoch {self.kept}")
+        self._try(MISCLASSIFIED, lambda: draw_misclassified(self.folder / MISCLASSIFIED, *wrong))
+        self._try(GRAPH, lambda: self._draw_graph(model))
+
+    def _draw_graph(self, model: Any) -> None:
+        picture = draw_model(model, self.device)
+        picture.save(self.folder / GRAPH_SOURCE)
+        if not picture.save_picture_if_possible(self.folder / GRAPH):
+            self.progress.say(f"{GRAPH} was not drawn, but {GRAPH_SOURCE} is there: {NO_DOT}")
+
+    def _try(self, name: str, draw: Callable[[], Any]) -> None:
+        try:
+            draw()
+        except ImportError as error:
+            self.progress.say(f"{name} was not drawn ({error}): pip install 'tapegrad[viz]' brings what it needs")
+        except OSError as error:
+            self.progress.say(f"{name} was not drawn: {error}")
+
+    # what it says
+
+    def _announce(self, train: Any, validation: Any, test: Any, model: Any) -> None:
+        recipe = self.recipe
+        held_out = "" if validation is None else f", {len(validation):,} to validate"
+        size = sum(parameter.numel() for parameter in model.parameters())
+        self.progress.say(
+            f"{recipe.model} ({size:,} parameters) on {recipe.data}: {len(train):,} images to train on{held_out}, "
+            f"{len(test):,} to test; {recipe.epochs} epochs on {self.device}, seed {self.seed}"
+        )
+        if self.folder.holds_a_run():
+            self.progress.say(
+                f"{self.folder.path} holds an earlier run, which gives way when the first epoch is complete"
+            )
+
+    def _what_is_kept(self) -> str:
+        if not self.history:
+            return f"no epoch was complete, so {self.folder.path} is as it was"
+        last = f", {self.folder / LAST} that of epoch {len(self.history)}" if self.recipe.keep == "best" else ""
+        return f"{self.folder / MODEL} holds the model of epoch {self.kept}{last}"
+
+    def _tell_what_is_there(self, seconds: float) -> None:
+        meanings = {
+            MODEL: f"the model of epoch {self.kept}",
+            LAST: f"the model of the last epoch, {len(self.history)}",
+            METRICS: "the figures of every epoch",
+            CURVES: "loss and accuracy over the epochs",
+            MISCLASSIFIED: "the test images it got wrong",
+            GRAPH: "the computation graph",
+            GRAPH_SOURCE: "the computation graph as a text for Graphviz",
+        }
+        self.progress.say(f"done in {seconds:.0f} s; in {self.folder.path}{os.sep} there are")
+        for name, meaning in meanings.items():
+            if (self.folder / name).exists():
+                self.progress.say(f"  {name:18} {meaning}")
+
+
+def build_model(recipe: Recipe) -> Any:
+    """The model of a recipe, with fresh weights; a text among its arguments is the name of a layer in tensorgrad.nn."""
+    arguments = {
+        name: getattr(nn, value) if isinstance(value, str) else value for name, value in recipe.model_arguments.items()
+    }
+    return get_model(recipe.model, **arguments)
+
+
+def draw_model(model: Any, device: str | Device = "cpu") -> Picture:
+    """The computation graph of a model for one image of 32x32 pixels."""
+    return draw(model, zeros(1, 1, SIZE, SIZE, device=device))
