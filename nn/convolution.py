@@ -154,9 +154,7 @@ class Conv2d(Module):
         self.weight = Parameter(
             empty(out_channels, in_channels // groups, *self.kernel_size, device=device, dtype=dtype)
         )
-        self.bias = Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None
-        if self.bias is None:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -60,4 +60,4 @@ class Dropout(Module):
         return dropout(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"p={self.p:g}, inplace={self.inplace}"
+        return f"p={self.p}, inplace={self.inplace}"

@@ -58,9 +58,7 @@ class Linear(Module):
         self.in_features = at_least("Linear", "in_features", in_features, 0)
         self.out_features = at_least("Linear", "out_features", out_features, 0)
         self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
-        self.bias = Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None
-        if self.bias is None:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

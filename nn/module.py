@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy
 
-from tensorgrad.backend import backend_of
+from tensorgrad.backend import backend_of, is_device_name
 from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import float16, float32, float64, is_floating
 from tensorgrad.errors import OperandError, TensorgradError
@@ -403,7 +403,7 @@ class Module:
         for argument in args:
             if isinstance(argument, Tensor):
                 dtype, device = argument.dtype, argument.device
-            elif isinstance(argument, (str, Device)) and _names_device(argument):
+            elif isinstance(argument, Device) or (isinstance(argument, str) and is_device_name(argument)):
                 device = argument
             elif argument is not None and not isinstance(argument, bool):
                 dtype = argument
@@ -499,12 +499,6 @@ def clear_grad(parameter: Tensor, set_to_none: bool) -> None:
     else:
         with no_grad():
             parameter._grad = parameter._grad.detach().zero_()
-
-
-def _names_device(argument: str | Device) -> bool:
-    if isinstance(argument, Device):
-        return True
-    return argument.partition(":")[0] in ("cpu", "cuda")
 
 
 def _floating_dtype(dtype: Any) -> Any:

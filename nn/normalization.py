@@ -117,6 +117,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = at_least(type(self).__name__, "num_features", num_features, 0)
@@ -124,9 +126,10 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name, start in (("weight", ones), ("bias", zeros)):
-            values = Parameter(start(num_features, device=device, dtype=dtype)) if affine else None
-            self.register_parameter(name, values)
+        self.register_parameter("weight", Parameter(ones(num_features, device=device, dtype=dtype)) if affine else None)
+        self.register_parameter(
+            "bias", Parameter(zeros(num_features, device=device, dtype=dtype)) if affine and bias else None
+        )
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
         self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
@@ -142,8 +145,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Start anew: weight 1, bias 0, no batch seen."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -174,7 +178,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -183,7 +187,7 @@ class BatchNorm1d(_BatchNorm):
 
     num_features         C
     momentum             of the running statistics; None averages over all batches
-    affine               whether there are weight and bias, 1 and 0 at first
+    affine, bias         whether there are weight and bias, 1 and 0 at first; without affine there is neither
     track_running_stats  whether there are running statistics; without, evaluation uses the batch too
 
     >>> import tensorgrad

@@ -16,7 +16,7 @@ from typing import Any
 from tensorgrad.backend import array_types, backend_of
 from tensorgrad.errors import ArgumentError, DtypeError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import enable_grad, mode
-from tensorgrad.primitive import Freed, Output, Primitive, sum_to, tape
+from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
 from tensorgrad.tensor import Tensor
 
 _leaf_lock = threading.Lock()
@@ -105,7 +105,7 @@ def run_backward(
                 grads = (grads,)
             if node.broadcasts and node.shapes is not None:
                 grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
-            if freed is not None:
+            if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
                 node.saved = freed
                 if node.state:
                     node.free(freed)
@@ -362,8 +362,13 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any,
             )
         before = None if x.extra is None else x.extra.tangents
         duals.append(x.alias({**(before or {}), level: dx}))
-    out = function(*duals)
-    results = [_split(z, level) for z in _listed(out)]
+    open_levels[level] = []
+    try:
+        out = function(*duals)
+        results = [_split(z, level) for z in _listed(out)]
+    finally:
+        for node_extra in open_levels.pop(level):
+            node_extra.close(level)
     if isinstance(out, (list, tuple)):
         return tuple(z for z, _ in results), tuple(dz for _, dz in results)
     return results[0]
@@ -468,7 +473,8 @@ def hvp(function: Callable[..., Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, 
         return _gradient(function, y, value)
 
     _, product = jvp(gradient, (x,), (v,))
-    return Tensor(value[0].array), product
+    # without a history of x or v, the product's leads only to the leaf that _gradient made
+    return Tensor(value[0].array), product if _has_history(x) or _has_history(v) else Tensor(product.array)
 
 
 def _gradient(function: Callable[..., Tensor], x: Tensor, value: list[Tensor] | None = None) -> Tensor:

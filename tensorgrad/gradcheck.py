@@ -109,6 +109,11 @@ def _check_input(
         u = random.standard_normal(out.shape)
         cotangent = Tensor(backend.from_host(numpy.asarray(u)))
         (dx,) = grad(out, x, cotangent, retain_graph=True, materialize_grads=True)
+        if dx.shape != x.shape or dx.dtype != x.dtype:
+            raise GradcheckError(
+                f"gradcheck: the vjp of output {k} to input {position} has shape {dx.shape} and dtype {dx.dtype}; the input has "
+                f"{x.shape} and {x.dtype}"
+            )
         analytic = (backend.to_host(dx.array) * backend.to_host(v)).sum()
         _compare(f"the vjp of output {k} to input {position}", analytic, (u * expected).sum(), atol, rtol)
 

@@ -54,6 +54,16 @@ class set_grad_enabled:
     def __exit__(self, *exception: Any) -> None:
         mode.recording, mode.inference = self._before
 
+    def __call__(self, function: _Function) -> _Function:
+        mode.recording, mode.inference = self._before  # as a decorator it has no effect until the function is called
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self._enabled):
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]
+
 
 class _GradMode:
     """A grad mode as a block or a decorator; entering nests."""
@@ -61,8 +71,12 @@ class _GradMode:
     recording = True
     inference = False
 
-    def __init__(self) -> None:
-        self._before: list[tuple[bool, bool]] = []
+    def __new__(cls, function: Any = None) -> Any:
+        block = super().__new__(cls)
+        block._before = []
+        return block if function is None else block(function)  # @no_grad stands for @no_grad()
+
+    _before: list[tuple[bool, bool]]
 
     def __enter__(self) -> None:
         self._before.append((mode.recording, mode.inference))

@@ -77,8 +77,21 @@ class NodeExtra:
     def __init__(self) -> None:
         self.versions: dict[int, int] = {}  # position in saved -> version, where it was not 0
         self.output_storage: Storage | None = None
-        self.dual = False  # an input carried a tangent: backward runs the rules on Tensors
+        self.dual: set[int] = set()  # levels at which an input carried a tangent: backward runs the rules on Tensors
         self.output_tangents: dict[int, Tensor] | None = None
+
+    def close(self, level: int) -> None:
+        """Forget the tangents of a level whose jvp has returned: nobody can ask for them any more.
+
+        They came out of this node, so they hold it, and it must not hold them for longer than needed.
+        """
+        self.dual.discard(level)
+        if self.output_tangents:
+            self.output_tangents = {at: dx for at, dx in self.output_tangents.items() if at != level} or None
+
+
+#: The levels of the calls of jvp that are running, with what its nodes have to forget when it returns.
+open_levels: dict[int, list[NodeExtra]] = {}
 
 
 class Primitive:
@@ -316,6 +329,7 @@ class Primitive:
         for x in inputs:
             if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
                 levels.update(x.extra.tangents)
+        levels &= open_levels.keys()  # a Tensor carried out of its jvp has no tangent any more
         for level in sorted(levels):
             values = [x.below(level) if isinstance(x, Tensor) else x for x in inputs]
             dxs = [x.tangent(level) if isinstance(x, Tensor) else None for x in inputs]
@@ -334,9 +348,11 @@ class Primitive:
                     extra = z.make_extra()
                     tangent = tangent if isinstance(tangent, Tensor) else Tensor(_as_array(tangent))
                     extra.tangents = {**(extra.tangents or {}), level: tangent}
-        if recorded:
+        if recorded and levels:
             node_extra = self.make_extra()
-            node_extra.dual = True
+            node_extra.dual = levels
+            for level in levels:
+                open_levels[level].append(node_extra)
             node_extra.output_tangents = None if outputs[0].extra is None else outputs[0].extra.tangents
 
     # what backward asks of a node
@@ -495,13 +511,17 @@ class View(Linear):
 
     def __call__(self, x: Any) -> Any:
         z = Primitive.__call__(self, x)
-        for view in z if type(z) is tuple else (z,):
+        for position, view in enumerate(z if type(z) is tuple else (z,)):
             if backend_of(x.array).may_share_memory(x.array, view.array):
                 extra = view.make_extra()
                 extra.storage = x.storage
-                extra.view = (x, self)
+                extra.view = (x, self.alone(position))
                 x.storage.add_view(view)
         return z
+
+    def alone(self, position: int) -> View:
+        """The view that gives result number `position` and no other."""
+        return self
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

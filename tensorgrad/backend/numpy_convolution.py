@@ -62,7 +62,7 @@ class NumpyConvolutionKernels(ConvolutionKernels):
         if groups == 1:
             return _conv2d_input_grad(dz, w, input_size, stride, padding, dilation)
         if w.shape[1] == 1:
-            return _depthwise_input_grad(dz, w, input_size, stride, padding, dilation)
+            return _depthwise_input_grad(dz, w, input_size, stride, padding, dilation, groups)
         dx = channels_last((dz.shape[0], w.shape[1] * groups, *input_size), dz.dtype)
         for inputs, features in _groups(groups, w.shape):
             dx[:, inputs] = _conv2d_input_grad(dz[:, features], w[features], input_size, stride, padding, dilation)
@@ -131,7 +131,8 @@ def _conv2d_input_grad(dz: Array, w: Array, input_size: Pair, stride: Pair, padd
             extent(kernel[1], dilation[1]) - 1 - before[1],
         )
         return _correlate(dz, rotated, _windows(channels, kernel, (1, 1), dilation, reversed_before, input_size))
-    return _add_columns_back(dz, w, input_size, _windows(features, kernel, stride, dilation, before, outputs))
+    windows = _windows(features, kernel, stride, dilation, before, outputs, widest=96)
+    return _add_columns_back(dz, w, input_size, windows)
 
 
 def _conv2d_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
@@ -188,13 +189,15 @@ class _Windows(NamedTuple):
         return elements >= SHARED_ELEMENTS
 
 
-def _windows(features: int, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, outputs: Pair) -> _Windows:
-    """The windows in tiles of up to 32 features, so that the matrix product is wide enough.
+def _windows(
+    features: int, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, outputs: Pair, widest: int = 32
+) -> _Windows:
+    """The windows in tiles of at most `widest` features, so that the matrix product is wide enough.
 
-    A tile must not make more than twice as many products as needed, and tiles must divide the row.
+    A tile must not make more than about twice as many products as needed, and tiles must divide the row.
     """
     tile = 1
-    for size in range(2, 32 // features + 1):
+    for size in range(2, widest // features + 1):
         if dilation[1] == 1 and outputs[1] % size == 0 and (size - 1) * stride[1] <= kernel[1]:
             tile = size
     return _Windows(kernel, stride, dilation, before, outputs, tile)
@@ -276,19 +279,23 @@ def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) 
     block_images, block_rows = windows.blocks(channels)
 
     def work(start: int, stop: int) -> None:
-        for some in chunks(stop - start, block_images):
-            frame = np.zeros((some.stop - some.start, *windows.frame, channels), dz.dtype)
-            part = dz[start:stop][some].transpose(0, 2, 3, 1)
+        part = dz[start:stop].transpose(0, 2, 3, 1)
+        part_dx = dx[start:stop].transpose(0, 2, 3, 1)
+        frame = np.empty((min(block_images, len(part)), *windows.frame, channels), dz.dtype)
+        buffer = np.empty(len(frame) * block_rows * windows.tiles * weight.shape[1], dz.dtype)
+        for some in chunks(len(part), block_images):
+            block = part[some]
+            sums = frame[: len(block)]
+            sums[...] = 0
             for rows in chunks(height, block_rows):
                 # (block, tile*O) @ (tile*O, KH*width*C)
-                dcolumns = part[:, rows].reshape(-1, weight.shape[0]) @ weight
-                dcolumns = dcolumns.reshape(
-                    len(frame), -1, windows.tiles, windows.kernel[0], windows.tile_width, channels
-                )
-                _add_windows(frame[:, rows.start * windows.stride[0] :], dcolumns, windows)
-            part_dx = dx[start:stop][some].transpose(0, 2, 3, 1)
-            part_dx[...] = 0  # for what no window reaches
-            part_dx[:, rows_in_dx, columns_in_dx] = frame[:, rows_in_frame, columns_in_frame]
+                dz_rows = block[:, rows].reshape(-1, weight.shape[0])
+                dcolumns = buffer[: len(dz_rows) * weight.shape[1]].reshape(len(dz_rows), -1)
+                np.matmul(dz_rows, weight, out=dcolumns)
+                shape = len(block), -1, windows.tiles, windows.kernel[0], windows.tile_width, channels
+                _add_windows(sums[:, rows.start * windows.stride[0] :], dcolumns.reshape(shape), windows)
+            part_dx[some] = 0  # for what no window reaches
+            part_dx[some, rows_in_dx, columns_in_dx] = sums[:, rows_in_frame, columns_in_frame]
 
     share(images, work, windows.worth_sharing(images, channels))
     return dx
@@ -299,7 +306,7 @@ def _add_windows(frame: Array, dcolumns: Array, windows: _Windows) -> None:
     tile by tile or element by element, whichever takes longer runs."""
     rows, tiles = dcolumns.shape[1:3]
     width, step = windows.tile_width, windows.tile * windows.stride[1]
-    by_tile = tiles <= 8 * width and windows.dilation[1] == 1
+    by_tile = tiles <= 2 * width and windows.dilation[1] == 1
     for k in range(windows.kernel[0]):
         top = k * windows.dilation[0]
         band = frame[:, top : top + (rows - 1) * windows.stride[0] + 1 : windows.stride[0]]
@@ -403,18 +410,19 @@ def _spread(dx: Array, input_size: Pair, stride: Pair) -> Array:
     return wide
 
 
-# one input channel a group: feature c * m + i reads channel c; w is (C * m, 1, KH, KW)
+# one input channel a group: feature c * m + i reads channel c alone; w is (C * m, 1, KH, KW)
 
 
 def _depthwise(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, outputs: Pair) -> Array:
     images, channels = x.shape[:2]
-    factors = w[:, 0].transpose(1, 2, 0).reshape(*w.shape[2:], channels, -1)  # (KH, KW, C, m)
+    kernel = w.shape[2:]
+    factors = w[:, 0].transpose(1, 2, 0).reshape(*kernel, channels, -1)  # (KH, KW, C, m)
     z = np.zeros((images, *outputs, channels, factors.shape[3]), x.dtype)
-    windows = list(taps(x.shape[2:], w.shape[2:], stride, padding, dilation, outputs))
+    windows = list(taps(x.shape[2:], kernel, stride, padding, dilation, outputs))
 
     def work(start: int, stop: int) -> None:
         for image in range(start, stop):
-            source = np.ascontiguousarray(x[image].transpose(1, 2, 0))[..., None]
+            source = np.ascontiguousarray(x[image].transpose(1, 2, 0))[..., None]  # (H, W, C, 1)
             for tap in windows:
                 seen = source[tap.input_rows, tap.input_columns]
                 z[image, tap.rows, tap.columns] += seen * factors[tap.row, tap.column]
@@ -424,11 +432,39 @@ def _depthwise(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pai
 
 
 def _depthwise_input_grad(
-    dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair
+    dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair, channels: int
 ) -> Array:
     images, features, *outputs = dz.shape
-    raise NotImplementedError
+    kernel = w.shape[2:]
+    factors = w[:, 0].transpose(1, 2, 0).reshape(*kernel, channels, -1)  # (KH, KW, C, m)
+    dx = np.zeros((images, *input_size, channels), dz.dtype)
+    windows = list(taps(input_size, kernel, stride, padding, dilation, dz.shape[2:]))
+
+    def work(start: int, stop: int) -> None:
+        for image in range(start, stop):
+            source = np.ascontiguousarray(dz[image].transpose(1, 2, 0)).reshape(*outputs, channels, -1)
+            for tap in windows:
+                seen = source[tap.rows, tap.columns] * factors[tap.row, tap.column]
+                dx[image, tap.input_rows, tap.input_columns] += seen.sum(axis=3) if features > channels else seen[..., 0]
+
+    share(images, work, dz.size * len(windows) >= SHARED_ELEMENTS)
+    return dx.transpose(0, 3, 1, 2)
 
 
 def _depthwise_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
-    raise NotImplementedError
+    images, features, *outputs = dz.shape
+    channels = x.shape[1]
+    dz_last = np.ascontiguousarray(dz.transpose(0, 2, 3, 1)).reshape(images, *outputs, channels, -1)
+    x_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    windows = list(taps(x.shape[2:], kernel, stride, padding, dilation, dz.shape[2:]))
+    dw = np.zeros((*kernel, channels, features // channels), dz.dtype)
+
+    def work(start: int, stop: int) -> None:
+        for tap in windows[start:stop]:
+            seen = x_last[:, tap.input_rows, tap.input_columns]
+            for i in range(dw.shape[3]):
+                cotangent = dz_last[:, tap.rows, tap.columns, :, i]
+                np.einsum("nhwc,nhwc->c", cotangent, seen, out=dw[tap.row, tap.column, :, i])
+
+    share(len(windows), work, dz.size * len(windows) >= SHARED_ELEMENTS)
+    return np.ascontiguousarray(dw.reshape(*kernel, 1, features).transpose(3, 2, 0, 1))

@@ -24,16 +24,12 @@ def _available() -> int:
 
 
 class _Pool:
-    """The threads, made when first needed and again after a fork, which leaves a child without them."""
+    """The threads, made when first needed."""
 
-    def __init__(self) -> None:
-        self.threads = int(os.environ.get("TENSORGRAD_NUM_THREADS", "0")) or _available()
-        self.forget()
-
-    def forget(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self.lock = threading.Lock()
         self.executor: ThreadPoolExecutor | None = None
-        self.working = threading.local()
 
     def submit(self, *call: Any) -> Future[None]:
         with self.lock:
@@ -46,11 +42,8 @@ class _BlasAtOneThread:
     """A scope in which BLAS uses one thread; scopes of several threads may overlap, the last one out restores."""
 
     def __init__(self) -> None:
-        self.libraries: list[Any] | None = None
-        self.forget()
-
-    def forget(self) -> None:
         self.lock = threading.Lock()
+        self.libraries: list[Any] | None = None
         self.scopes = 0
         self.before: list[int] = []
 
@@ -72,13 +65,16 @@ class _BlasAtOneThread:
                     library.set_num_threads(threads)
 
 
-_pool = _Pool()
+_pool = _Pool(int(os.environ.get("TENSORGRAD_NUM_THREADS", "0")) or _available())
 _blas_at_one_thread = _BlasAtOneThread()
+_working = threading.local()  # .now: this thread is at work on a part
 
 
 def _after_fork() -> None:
-    _pool.forget()
-    _blas_at_one_thread.forget()
+    """A child has none of its parent's threads, so it must not wait for them: it makes its own."""
+    global _pool, _blas_at_one_thread
+    _pool = _Pool(_pool.threads)
+    _blas_at_one_thread = _BlasAtOneThread()
 
 
 if hasattr(os, "register_at_fork"):
@@ -97,8 +93,8 @@ def set_thread_count(threads: int) -> None:
     """
     if threads < 1:
         raise ValueError(f"set_thread_count: got {threads}; needs at least 1")
-    _pool.threads = threads
-    _pool.forget()
+    global _pool
+    _pool = _Pool(threads)
 
 
 def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True) -> None:
@@ -114,7 +110,7 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     parts = min(count, _pool.threads)
-    if parts <= 1 or not worthwhile or getattr(_pool.working, "now", False):
+    if parts <= 1 or not worthwhile or getattr(_working, "now", False):
         task(0, count)
         return
     bounds = [count * part // parts for part in range(parts + 1)]
@@ -132,8 +128,8 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
 
 
 def _run(task: Callable[[int, int], None], start: int, stop: int) -> None:
-    _pool.working.now = True
+    _working.now = True
     try:
         task(start, stop)
     finally:
-        _pool.working.now = False
+        _working.now = False

@@ -167,7 +167,9 @@ class Builder:
             name = self._names_below(self._modules[outer]).get(id(module), kind)
             above = self.graph.calls[outer].path
             path = f"{above}.{name}" if above else name
-        repeat = self._times[path] = self._times.get(path, 0) + 1
+        repeat = 1
+        if module is not None:
+            repeat = self._times[path] = self._times.get(path, 0) + 1
         number = len(self.graph.calls)
         self.graph.calls.append(Call(number, name, path, kind, outer, repeat))
         self._modules.append(module)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +40,7 @@ def read_tape(outputs: Tensor | Sequence[Tensor], names: Mapping[str, Tensor] | 
     >>> [(node.kind, node.name, node.shape) for node in graph.nodes]
     [('parameter', 'w', (2,)), ('operation', 'multiply', (2,)), ('operation', 'sum', ()), ('output', 'output', ())]
     """
-    roots = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    roots: list[Any] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
     names = _checked(names)
     for root in roots:
         if not isinstance(root, Tensor):
@@ -56,8 +57,8 @@ class _TapeReader(Builder):
     def read(self, roots: list[Tensor]) -> Graph:
         nodes = self._nodes_behind(roots)
         results = _Results(nodes, roots)
-        for node in nodes:  # the calls first: they know the names of the parameters
-            self.call_of(node.scope)
+        for primitive in nodes:  # the calls first: they know the names of the parameters
+            self.call_of(primitive.scope)
         numbers: dict[int, int] = {}  # Primitive, or array of a leaf -> number of its node
         for primitive in nodes:
             call = self.call_of(primitive.scope)
@@ -151,6 +152,8 @@ class _Results:
             for node in order:
                 if node.broadcasts:
                     self._learn_from_broadcast(node)
+                elif isinstance(node, View) and "shape" not in node.settings:
+                    self._look_again(node)
 
     def of(self, node: Primitive) -> tuple[list[Shape | None], list[str | None]]:
         """The shapes and dtypes of all results of a node that anything is known about."""
@@ -213,6 +216,14 @@ class _Results:
         if len(known) == len(operands):
             self._learn(node, numpy.broadcast_shapes(*known))
 
+    def _look_again(self, node: View) -> None:
+        """A view looks in the same way at an array of its input's shape that has no memory (all strides are 0)."""
+        shape = self._shape(node.parents[0])
+        if shape is not None:
+            parts = node.again(numpy.broadcast_to(numpy.float32(0), shape))
+            for position, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
+                self._learn(Output(node, position) if isinstance(parts, tuple) else node, part.shape)
+
 
 def _shape_of(value: Any) -> Shape | None:
     return tuple(value.shape) if hasattr(value, "shape") else None if value is None else ()
@@ -255,15 +266,21 @@ def watch(
 
 
 class _Memory:
-    """What is known about an array: where its values come from, and the version of the memory when that was so."""
+    """What is known about an array: where its values come from, and the version of its memory when that was so."""
 
-    __slots__ = ("array", "place", "reader", "version")
+    __slots__ = ("array", "owner", "place", "reader", "version")
 
-    def __init__(self, array: Any, place: Place | Any, version: int) -> None:
-        self.array = array  # held, so that its id stays its own
+    def __init__(self, x: Tensor, place: Place | Any, version: int) -> None:
+        self.array = x.array  # held, so that its id stays its own
+        self.owner = weakref.ref(x)  # whose version counts: an in-place operation reads through an alias
         self.place = place
         self.version = version
         self.reader: int | None = None  # the latest operation that read it
+
+    def version_now(self, x: Tensor) -> int:
+        """The version of the memory, seen from x and from the owner."""
+        owner = self.owner()
+        return x._version if owner is None else max(x._version, owner._version)
 
 
 class _Watcher(Builder):
@@ -294,7 +311,7 @@ class _Watcher(Builder):
                 node.settings[argument_name(primitive, position)] = place
         version = inputs[0]._version if isinstance(primitive, View) else 0
         for position, z in enumerate(outputs):
-            self.memories[id(z.array)] = _Memory(z.array, (node.number, position), version)
+            self.memories[id(z.array)] = _Memory(z, (node.number, position), version)
             if z.tracked:
                 self.recorded[id(primitive)] = (primitive, node.number)
 
@@ -307,15 +324,15 @@ class _Watcher(Builder):
             place = number_of(x)
             if place is None or x.tracked or self.is_named(x):
                 place = (self.add_leaf(x, call).number, 0)
-            memory = self.memories[id(x.array)] = _Memory(x.array, place, x._version)
+            memory = self.memories[id(x.array)] = _Memory(x, place, x._version)
         primitive = _primitive(x.node)
         if (
             primitive is not None and id(primitive) in self.recorded
         ):  # the tape knows best, also after a change in place
             result = x.node.position if isinstance(x.node, Output) else 0
-            memory.place, memory.version = (self.recorded[id(primitive)][1], result), x._version
-        elif x._version > memory.version:
-            memory.place, memory.version = self._written_in_place(x, memory, call), x._version
+            memory.place, memory.version = (self.recorded[id(primitive)][1], result), memory.version_now(x)
+        elif memory.version_now(x) > memory.version:
+            memory.place, memory.version = self._written_in_place(x, memory, call), memory.version_now(x)
         return memory.place
 
     def _written_in_place(self, x: Tensor, memory: _Memory, call: int | None) -> Place:
@@ -325,8 +342,8 @@ class _Watcher(Builder):
         that began with the latest reader of the array; nothing else reads it. The source of a bare copy leaves no trace;
         then, and where only a part was written, the writing itself becomes an operation.
         """
-        assert x.extra is not None and x.extra.storage is not None
-        writer = x.extra.storage.writer
+        owner = memory.owner()
+        writer = (x if owner is None or owner._version < x._version else owner).storage.writer
         source = memory.reader
         while source is not None and source in self.readers:
             source = self.readers[source]
@@ -346,7 +363,7 @@ class _Watcher(Builder):
         for name, x in _tensors_in(given):
             if id(x.array) not in self.memories:
                 node = self.add_value(x, "input", self.given.get(id(x.array), name))
-                self.memories[id(x.array)] = _Memory(x.array, (node.number, 0), x._version)
+                self.memories[id(x.array)] = _Memory(x, (node.number, 0), x._version)
 
     def add_outputs(self, output: Any) -> None:
         """The Tensors among the results."""
@@ -382,7 +399,7 @@ def _parameter_names(function: Any, count: int) -> list[str]:
 
 def _tensors_in(named: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """The Tensors in nested tuples, lists and dicts, with names such as output[0] and output['loss']."""
-    stack = list(reversed(named.items()))
+    stack = list(reversed(list(named.items())))
     while stack:
         name, value = stack.pop()
         if isinstance(value, Tensor):

@@ -128,7 +128,8 @@ class View:
         return call
 
     def _make_arrows(self, shown: list[Node]) -> None:
-        seen = set()
+        seen: set[tuple[int, int, int]] = set()
+        left: set[tuple[int, int]] = set()
         for node in shown:
             head = self._box_of[node.number]
             for edge in self._into[node.number]:
@@ -139,7 +140,8 @@ class View:
                 if tail < 0 or head < 0:
                     if tail == head or (head, source, result) in seen:
                         continue  # inside of a closed module, or one value that is used in it more than once
-                    if tail < 0 and all((source, result) != key[1:] for key in seen if key[1] == source):
+                    if tail < 0 and (source, result) not in left:
+                        left.add((source, result))
                         self.boxes[tail].leaving.append(self.graph.nodes[source].shapes[result])
                     seen.add((head, source, result))
                 self.arrows.append(Arrow(tail, head, source, result, node.number, edge.argument))

@@ -17,7 +17,7 @@ from tensorgrad.mode import mode
 from tensorgrad.ops import arithmetic, elementwise
 from tensorgrad.ops.indexing import Gather, Overwrite, Slice, clean_index
 from tensorgrad.ops.operands import as_tensor, cast, scalar_like, tensors
-from tensorgrad.ops.shape import broadcast_to
+from tensorgrad.ops.shape import Identity, broadcast_to, clone
 from tensorgrad.primitive import Linear, View
 from tensorgrad.tensor import Storage, Tensor
 
@@ -39,6 +39,8 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
         raise ShapeError(
             f"{operation}: the result has shape {z.shape}, which does not fit into a Tensor of shape {x.shape}"
         )
+    if z.tracked and z.node is None and mode.recording:
+        z = clone(z)  # x shall come from the leaf z, not become one
     recorded = _has_history(z) or _has_history(x)
     base = _root(x)
     if mode.recording:
@@ -53,11 +55,16 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
             f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()"
         )
     storage = x.storage
-    x.array[...] = z.array
+    value = z.array
+    if backend_of(value).may_share_memory(value, x.array):  # CuPy, unlike NumPy, does not look out for an overlap
+        value = backend_of(value).copy(value)
+    x.array[...] = value
     storage.version += 1
     storage.writer = operation
     if not recorded:
         return
+    if x.tracked and not z.tracked and base is x:
+        z = _overwritten(x, z, Identity())  # as in PyTorch it still requires grad; what was there gets a gradient of 0
     _take_place(x, z)
     while x.extra is not None and x.extra.view is not None:  # up to the base, each the overwritten former one
         parent, view = x.extra.view
@@ -103,15 +110,7 @@ def refresh_views(base: Tensor) -> None:
         if view is None or view.extra is None or view.extra.view is None:
             continue
         parent, primitive = view.extra.view
-        fresh = primitive.again(parent)
-        if type(fresh) is tuple:  # one of several: the one at the same place
-            fresh = next(z for z in fresh if _same_place(z, view))
-        _take_place(view, fresh)
-
-
-def _same_place(z: Tensor, view: Tensor) -> bool:
-    backend = backend_of(z.array)
-    return bool(backend.address(z.array) == backend.address(view.array))
+        _take_place(view, primitive.again(parent))
 
 
 def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -119,8 +118,9 @@ def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Te
 
     def apply(x: Tensor, *arguments: Any, **settings: Any) -> Tensor:
         before = x.alias(None if x.extra is None else x.extra.tangents)
-        before.make_extra().storage = Storage()
-        if before.extra.tangents:  # the rules for tangents keep aliases of it, which would see the change
+        extra = before.make_extra()
+        extra.storage = Storage()
+        if extra.tangents:  # the rules for tangents keep aliases of it, which would see the change
             before.array = backend_of(x.array).copy(x.array)
         z = compute(before, *arguments, **settings)
         kept = weakref.ref(before)

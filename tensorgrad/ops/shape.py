@@ -8,6 +8,7 @@ from typing import Any
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import promote_types
 from tensorgrad.errors import ArgumentError, DimensionError, OperandError, ShapeError
+from tensorgrad.ops.indexing import Slice
 from tensorgrad.ops.operands import as_tensor, cast, one_dim
 from tensorgrad.primitive import Linear, Primitive, View, sum_to
 from tensorgrad.tensor import Tensor
@@ -99,6 +100,9 @@ class Unbind(View):
         self.shape = x.shape
         front = (slice(None),) * self.dim
         return tuple(x[(*front, i, ...)] for i in range(x.shape[self.dim]))
+
+    def alone(self, position: int) -> View:
+        return Slice((*(slice(None),) * self.dim, position))
 
     def vjp(self, dzs: Any) -> Any:
         some = next(dz for dz in dzs if dz is not None)

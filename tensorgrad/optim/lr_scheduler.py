@@ -1,7 +1,7 @@
-"""Learning rates that change as training goes on: `scheduler.step()` after every epoch, or after every step for OneCycleLR.
+"""Learning rates that change as training goes on: `scheduler.step()` after every epoch, with OneCycleLR after every batch.
 
-A scheduler writes group["lr"] of every group of its optimiser. `last_epoch` counts its steps, from 0. At first it lets each
-group keep the learning rate it has, as `initial_lr`.
+A scheduler writes group["lr"] of every group of its optimiser; `last_epoch` counts its steps, from 0. What the rate was
+before the first is kept in the group as `initial_lr`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class LRScheduler:
                 group["initial_lr"] = group["lr"]
             elif "initial_lr" not in group:
                 raise ArgumentError(
-                    f"{name}: last_epoch is {last_epoch}, but group {position} of the optimiser has no 'initial_lr'; load its "
-                    "state first, or start anew with last_epoch=-1"
+                    f"{name}: last_epoch is {last_epoch}, but group {position} of the optimiser has no 'initial_lr'; "
+                    "load its state first, or start anew with last_epoch=-1"
                 )
         self.optimizer = optimizer
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
+        self._last_lr: list[float] = []
         self.step()
 
     def get_lr(self) -> list[float]:
@@ -46,7 +47,7 @@ class LRScheduler:
         self.last_epoch += 1
         for group, lr in zip(self.optimizer.param_groups, self.get_lr()):
             group["lr"] = lr
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self._last_lr = self._current()
 
     def get_last_lr(self) -> list[float]:
         """The learning rates set last."""
@@ -66,7 +67,8 @@ class LRScheduler:
         unknown = sorted(set(state_dict) - set(self.__dict__))
         if unknown:
             raise StateError(
-                f"{type(self).__name__}.load_state_dict: the state holds {', '.join(unknown)}, which this scheduler does not know"
+                f"{type(self).__name__}.load_state_dict: the state holds {', '.join(unknown)}, which this scheduler "
+                "does not know"
             )
         self.__dict__.update(state_dict)
 
@@ -93,7 +95,7 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         groups = len(optimizer.param_groups)
-        self.lr_lambdas = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * groups
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
             raise ArgumentError(f"LambdaLR: got {len(self.lr_lambdas)} functions for {groups} groups; give one each")
         super().__init__(optimizer, last_epoch)
@@ -135,10 +137,12 @@ class CosineAnnealingLR(LRScheduler):
         return (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
 
     def get_lr(self) -> list[float]:
-        # as a change of the present rate, so that other schedules and the user may scale it meanwhile
         if self.last_epoch == 0:
             return self._current()
         here, before = self._height(self.last_epoch), self._height(self.last_epoch - 1)
+        if not self._last_lr:  # continued from a later epoch: the present rate may be anything
+            return [self.eta_min + (base - self.eta_min) * here for base in self.base_lrs]
+        # after that as a change of the present rate, so that other schedules and the user may scale it meanwhile
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # from the very bottom there is no ratio to take
             return [lr + (base - self.eta_min) * here for lr, base in zip(self._current(), self.base_lrs)]
         return [self.eta_min + (lr - self.eta_min) * here / before for lr in self._current()]
@@ -182,7 +186,7 @@ class OneCycleLR(LRScheduler):
         self.anneal_strategy = anneal_strategy
         self.cycle_momentum = cycle_momentum
         groups = optimizer.param_groups
-        highest = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
+        highest = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
         if len(highest) != len(groups):
             raise ArgumentError(
                 f"OneCycleLR: got {len(highest)} values of max_lr for {len(groups)} groups; give one each"
@@ -215,20 +219,26 @@ class OneCycleLR(LRScheduler):
     def get_lr(self) -> list[float]:
         if self.last_epoch > self.total_steps:
             raise ArgumentError(
-                f"OneCycleLR: step {self.last_epoch} of {self.total_steps}; make total_steps as large as the number of steps"
+                f"OneCycleLR: this is step {self.last_epoch} of {self.total_steps}; total_steps must be their number"
             )
+        start, phase = self._phase()
+        end, lr_from, lr_to, momentum_from, momentum_to = phase
+        part = (self.last_epoch - start) / (end - start)
         rates = []
         for group in self.optimizer.param_groups:
-            start = 0.0
-            for end, lr_from, lr_to, momentum_from, momentum_to in self._phases:
-                if self.last_epoch <= end or end == self._phases[-1][0]:
-                    break
-                start = end
-            part = (self.last_epoch - start) / (end - start)
             rates.append(self._between(group[lr_from], group[lr_to], part))
             if self.cycle_momentum:
                 _set_momentum(group, self._between(group[momentum_from], group[momentum_to], part))
         return rates
+
+    def _phase(self) -> tuple[float, tuple[float, str, str, str, str]]:
+        """Where the phase of this step starts, and the phase."""
+        start = 0.0
+        for phase in self._phases[:-1]:
+            if self.last_epoch <= phase[0]:
+                return start, phase
+            start = phase[0]
+        return start, self._phases[-1]
 
     def _between(self, start: float, end: float, part: float) -> float:
         if self.anneal_strategy == "linear":
@@ -249,9 +259,7 @@ def _total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: i
 def _set_momentum(group: Group, momentum: float) -> None:
     if "betas" in group:
         group["betas"] = (momentum, *group["betas"][1:])
-    elif group.get("momentum"):
+    elif "momentum" in group:
         group["momentum"] = momentum
     else:
-        raise ArgumentError(
-            "OneCycleLR: the optimiser has no momentum to cycle; give it one, or pass cycle_momentum=False"
-        )
+        raise ArgumentError("OneCycleLR: the optimiser has no momentum to cycle; pass cycle_momentum=False")

@@ -3,7 +3,7 @@
 from tensorgrad.train.metrics import EpochMetrics, read_metrics, write_metrics
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.recipes import RECIPES, Recipe, find_recipe
-from tensorgrad.train.schedule import WarmupCosine
+from tensorgrad.train.schedule import warmup_cosine
 from tensorgrad.train.stop import StopOnSignal, Stopped
 from tensorgrad.train.trainer import Evaluation, NonFiniteLoss, Trainer
 
@@ -17,8 +17,8 @@ __all__ = [
     "StopOnSignal",
     "Stopped",
     "Trainer",
-    "WarmupCosine",
     "find_recipe",
     "read_metrics",
+    "warmup_cosine",
     "write_metrics",
 ]

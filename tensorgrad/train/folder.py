@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
 from pathlib import Path
 
 from tensorgrad.io.atomic import replacing
@@ -23,8 +22,8 @@ class RunFolder:
     """The files of one run.
 
     A file of an earlier run is replaced, in one step, when this run has its own to put there; until the first epoch is
-    complete, all of them stay as they are. At that moment, with its own model and figures in place, `remove_leftovers`
-    takes away those that would no longer belong to them (pictures, above all). Files of other names are never touched.
+    complete, all of them stay as they are. At that moment, with its own model in place, `remove_leftovers` takes away
+    those that no longer belong to it (pictures, above all). Files of other names are never touched.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -51,9 +50,9 @@ class RunFolder:
         """Whether an earlier run has left files here."""
         return any((self / name).exists() for name in FILES)
 
-    def remove_leftovers(self, ours: Collection[str]) -> None:
-        """Take away the files of an earlier run, other than those that this one has replaced."""
+    def remove_leftovers(self) -> None:
+        """Take away the files of an earlier run, all but the model, which this one has replaced."""
         for name in FILES:
-            if name not in ours:
+            if name != MODEL:
                 with contextlib.suppress(FileNotFoundError):
                     (self / name).unlink()

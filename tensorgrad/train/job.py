@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tensorgrad import nn, optim
 from tensorgrad.backend import backend_for
@@ -21,13 +22,14 @@ from tensorgrad.device import Device
 from tensorgrad.graph.picture import NO_DOT, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
 from tensorgrad.models import get_model
+from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import manual_seed
 from tensorgrad.train.folder import CURVES, GRAPH, GRAPH_SOURCE, LAST, METRICS, MISCLASSIFIED, MODEL, RunFolder
 from tensorgrad.train.metrics import EpochMetrics, write_metrics
-from tensorgrad.train.pictures import draw_curves, draw_misclassified
+from tensorgrad.train.pictures import draw_curves, draw_misclassified, least_smoothed_loss
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.recipes import Recipe
-from tensorgrad.train.schedule import WarmupCosine
+from tensorgrad.train.schedule import warmup_cosine
 from tensorgrad.train.splits import SIZE, load_splits
 from tensorgrad.train.stop import StopOnSignal, Stopped
 from tensorgrad.train.trainer import Evaluation, NonFiniteLoss, Trainer
@@ -78,9 +80,23 @@ class Job:
     def run(self) -> Evaluation:
         """Train, test once, draw; returns what the model says to the test images.
 
-        Raises Interrupted and NonFiniteLoss, whose texts say what is kept; before anything was written DeviceError, OSError
-        and the errors of the data sets.
+        Raises Interrupted and NonFiniteLoss, whose texts say what is kept; before anything is written DeviceError,
+        OSError and the errors of the data sets.
         """
+        # the matrices of a small network are so small that a second thread of BLAS costs more than it brings
+        with threadpool_limits(1, user_api="blas"):
+            try:
+                return self._run()
+            except Stopped as stopped:
+                done, planned = len(self.history), self.recipe.epochs
+                when = f"in epoch {done + 1} of {planned}" if done < planned else f"after epoch {done}, the last one"
+                raise Interrupted(f"stopped by {stopped} {when}; {self._what_is_kept()}", stopped.number) from None
+            except NonFiniteLoss as error:
+                raise NonFiniteLoss(f"{error}; {self._what_is_kept()}") from error
+            finally:
+                self.progress.close()
+
+    def _run(self) -> Evaluation:
         begun = time.perf_counter()
         backend_for(self.device)  # refuses a device that is not there
         self.folder.prepare()
@@ -110,36 +126,26 @@ class Job:
         )
         check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
         optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
-        schedule = WarmupCosine(optimizer, recipe.epochs * len(loader), recipe.warmup)
+        schedule = LambdaLR(optimizer, warmup_cosine(recipe.epochs * len(loader), recipe.warmup))
         loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        try:
-            with StopOnSignal() as stop:
-                trainer = Trainer(model, loss, optimizer, schedule, self.device, self.progress, stop)
-                trainer.fit(loader, recipe.epochs, check, lambda metrics: self._save(model, metrics))
-        except Stopped as stopped:
-            self.progress.close()
-            where = f"stopped by {stopped} in epoch {len(self.history) + 1} of {recipe.epochs}"
-            raise Interrupted(f"{where}; {self._what_is_kept()}", stopped.number) from None
-        except NonFiniteLoss as error:
-            self.progress.close()
-            raise NonFiniteLoss(f"{error}; {self._what_is_kept()}") from error
+        with StopOnSignal() as stop:
+            trainer = Trainer(model, loss, optimizer, schedule, self.device, self.progress, stop)
+            trainer.fit(loader, recipe.epochs, check, lambda metrics: self._save(model, metrics))
         return trainer
 
     def _save(self, model: Any, metrics: EpochMetrics) -> None:
-        """Put what this epoch brought into the folder."""
-        self.history.append(metrics)
-        written = [METRICS, MODEL]
-        write_metrics(self.folder / METRICS, self.history)
-        if self.recipe.keep == "best":
-            written.append(LAST)
-            save_model(self.folder / LAST, model, self.metadata(metrics))
+        """Put what this epoch brought into the folder: the model first, so that what is there always belongs to it."""
         accuracy = metrics.validation_accuracy
         if self.recipe.keep == "last" or accuracy is None or accuracy >= self.best_accuracy:
+            save_model(self.folder / MODEL, model, self.metadata(metrics))
             self.best_accuracy = -1.0 if accuracy is None else accuracy
             self.kept = metrics.epoch
-            save_model(self.folder / MODEL, model, self.metadata(metrics))
         if metrics.epoch == 1:
-            self.folder.remove_leftovers(written)
+            self.folder.remove_leftovers()
+        if self.recipe.keep == "best":
+            save_model(self.folder / LAST, model, self.metadata(metrics))
+        self.history.append(metrics)
+        write_metrics(self.folder / METRICS, self.history)
 
     def metadata(self, metrics: EpochMetrics, test: Evaluation | None = None) -> dict[str, Any]:
         """What a checkpoint says about its model."""
@@ -161,8 +167,10 @@ class Job:
     def _draw(self, model: Any, test: ImageDataset, classes: tuple[str, ...], result: Evaluation) -> None:
         """Draw what can be drawn here; a picture that cannot is no reason to lose the result of the training."""
         name = f"{self.recipe.model} on {self.recipe.data}"
-        curves = f"{name}: {len(self.history)} epochs, seed {self.seed}"
-        self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept))
+        epochs = len(self.history)
+        curves = f"{name}: {epochs} epoch{'s' if epochs > 1 else ''}, seed {self.seed}"
+        least = least_smoothed_loss(self.recipe.label_smoothing, len(classes))
+        self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept, least))
         wrong = (test.data, result.labels, result.scores, classes, f"{name}, epoch {self.kept}")
         self._try(MISCLASSIFIED, lambda: draw_misclassified(self.folder / MISCLASSIFIED, *wrong))
         self._try(GRAPH, lambda: self._draw_graph(model))

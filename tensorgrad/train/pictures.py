@@ -20,11 +20,16 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 WRONG_SHOWN = 50
 
 
-def draw_curves(path: str | os.PathLike[str], history: Sequence[EpochMetrics], title: str, kept: int) -> None:
-    """Loss and accuracy over the epochs, side by side, as a PNG; `kept` is the epoch whose model was kept.
+def draw_curves(
+    path: str | os.PathLike[str], history: Sequence[EpochMetrics], title: str, kept: int, least_loss: float = 0.0
+) -> None:
+    """Loss and accuracy over the epochs, side by side, as a PNG.
 
+    kept: the epoch whose model was kept. least_loss: what a perfect model would have, above 0 with label smoothing.
     Raises ImportError where matplotlib is missing.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(9.6, 4.4)
     figure.suptitle(title, fontsize=13)
     losses, accuracies = figure.subplots(1, 2)
@@ -44,13 +49,17 @@ def draw_curves(path: str | os.PathLike[str], history: Sequence[EpochMetrics], t
     for axes in (losses, accuracies):
         axes.set_xlabel("epoch (passes over the training images)")
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
         axes.grid(color="#dddddd", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         if kept != max(epochs):
             axes.axvline(kept, color=GREY, linewidth=1.2, linestyle=":", label=f"the model kept (epoch {kept})")
-    figure.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    if least_loss > 0:
+        losses.axhline(
+            least_loss, color=GREY, linewidth=1.2, linestyle="-.", label="least loss that label smoothing allows"
+        )
+    figure.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     _save(figure, path)
 
 
@@ -71,14 +80,13 @@ def draw_misclassified(
     wrong = numpy.flatnonzero(predicted != labels)
     sureness = _softmax(scores.astype(numpy.float64))[wrong, predicted[wrong]]
     shown = numpy.argsort(-sureness, kind="stable")[:WRONG_SHOWN]
-    columns = min(10, max(5, math.ceil(math.sqrt(len(shown)))))
-    rows = max(1, math.ceil(len(shown) / columns))
-    figure = _figure(0.6 + 1.25 * columns, 1.0 + 1.6 * rows)
+    columns = max(1, min(len(shown), 5 if len(shown) <= 15 else 10))
+    rows = math.ceil(len(shown) / columns)
+    figure = _figure(0.6 + 1.3 * max(columns, 5), 0.8 + 1.9 * rows)
+    figure.get_layout_engine().set(h_pad=0.1)
     figure.suptitle(f"{title}\n{_count(len(wrong), len(labels), len(shown))}", fontsize=11)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(shown) :]:
-        axes.axis("off")
-    for axes, i in zip(grid, shown):
+    for place, i in enumerate(shown, 1):
+        axes = figure.add_subplot(rows, columns, place)
         index = wrong[i]
         axes.imshow(images[index], cmap="gray_r", interpolation="nearest")
         axes.set(xticks=[], yticks=[])
@@ -87,6 +95,17 @@ def draw_misclassified(
         guess = f"taken for: {classes[predicted[index]]}\n({100 * sureness[i]:.0f} % sure)"
         axes.set_xlabel(guess, fontsize=8, color=ORANGE, labelpad=3)
     _save(figure, path)
+
+
+def least_smoothed_loss(smoothing: float, classes: int) -> float:
+    """The cross entropy of a model that says exactly what label smoothing asks for: the entropy of the smoothed labels.
+
+    >>> round(least_smoothed_loss(0.1, 10), 4)
+    0.5003
+    """
+    wrong = smoothing / classes
+    right = 1 - smoothing + wrong
+    return -sum(p * math.log(p) for p in (right, *[wrong] * (classes - 1)) if p > 0)
 
 
 def _figure(width: float, height: float) -> Any:

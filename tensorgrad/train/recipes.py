@@ -18,7 +18,7 @@ class Recipe:
     """One row of the table.
 
     model, data: what is trained on what. model_arguments: for the function in tensorgrad.models, layers by their names.
-    mean, std: of the pixels of the training images as the network sees them, 32x32 and brought into [0, 1].
+    mean, std: what Normalize takes off and divides by: those of the training pixels in [0, 1], with MNIST's wider border.
     affine: arguments of transforms.RandomAffine, drawn anew for every image and epoch; flip: mirror half of the images.
     optimizer, optimizer_arguments: 'SGD', 'Adam' or 'AdamW' of tensorgrad.optim, its settings; lr is the highest rate.
     warmup: share of the steps in which the rate rises to lr; it then falls along half a cosine to zero.

@@ -122,9 +122,12 @@ class Trainer:
         self.progress.start()
         for epoch in range(1, epochs + 1):
             begun = time.perf_counter()
-            figures, rate = self._train_epoch(train, epoch, epochs)
+            with numpy.errstate(all="ignore"):  # the loss is looked at in every step: NumPy need not warn of overflow
+                figures, rate = self._train_epoch(train, epoch, epochs)
             trained = time.perf_counter()
             check = None if validation is None else self.evaluate(validation)
+            if check is not None and not math.isfinite(check.loss):
+                raise NonFiniteLoss(f"the loss on the validation images became {check.loss} after epoch {epoch}")
             metrics = EpochMetrics(
                 epoch,
                 figures.loss,

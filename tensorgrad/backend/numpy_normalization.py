@@ -1,0 +1,2 @@
+from tensorgrad.backend.normalization import NormalizationKernels
+class NumpyNormalizationKernels(NormalizationKernels): pass

@@ -1,0 +1,186 @@
+"""The training loop does what the same loop written out does, and its figures are what their names say."""
+
+import signal
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.data import DataLoader, TensorDataset
+from tensorgrad.errors import ArgumentError
+from tensorgrad.optim.lr_scheduler import LambdaLR
+from tensorgrad.train import NonFiniteLoss, StopOnSignal, Stopped, Trainer, warmup_cosine
+
+
+def points(n=25, classes=3, seed=0):
+    """Points of the plane around one centre a class: separable, mostly."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    centres = 2 * np.stack([np.cos(2 * np.pi * labels / classes), np.sin(2 * np.pi * labels / classes)], 1)
+    return TensorDataset(
+        tg.tensor((centres + rng.standard_normal((n, 2))).astype("float32")), tg.tensor(labels.astype("int64"))
+    )
+
+
+def make(seed=0):
+    tg.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
+    return model, tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def cross_entropy(scores, labels):
+    """With NumPy, slowly: the mean of -log softmax at the true class."""
+    scores = scores.astype("float64")
+    return np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(scores, labels)])
+
+
+def test_the_weights_are_those_of_the_loop_written_out():
+    data = points()
+    model, optimizer = make()
+    schedule = LambdaLR(optimizer, warmup_cosine(3 * 7, 0.2))
+    history = Trainer(model, nn.CrossEntropyLoss(), optimizer, schedule).fit(DataLoader(data, batch_size=4), epochs=3)
+
+    other, optimizer = make()
+    criterion, factor, rates = nn.CrossEntropyLoss(), warmup_cosine(3 * 7, 0.2), []
+    for step in range(21):
+        batch = range(4 * (step % 7), min(4 * (step % 7) + 4, 25))
+        optimizer.param_groups[0]["lr"] = 0.1 * factor(step)
+        rates.append(0.1 * factor(step))
+        optimizer.zero_grad()
+        criterion(other(data.tensors[0][list(batch)]), data.tensors[1][list(batch)]).backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.detach().numpy(), other.state_dict()[name].detach().numpy())
+    assert [row.learning_rate for row in history] == pytest.approx([rates[6], rates[13], rates[20]])
+    assert [row.epoch for row in history] == [1, 2, 3]
+
+
+def test_the_figures_are_means_over_the_images_also_with_a_short_last_batch():
+    data = points()
+    model, _ = make()
+    still = tg.optim.SGD(model.parameters(), lr=0.0)
+    validation = points(10, seed=1)
+    (row,) = Trainer(model, nn.CrossEntropyLoss(), still).fit(
+        DataLoader(data, batch_size=4), 1, DataLoader(validation, batch_size=7)
+    )
+    for loss, accuracy, part in (
+        (row.train_loss, row.train_accuracy, data),
+        (row.validation_loss, row.validation_accuracy, validation),
+    ):
+        scores = model(part.tensors[0]).detach().numpy()
+        labels = part.tensors[1].numpy()
+        assert loss == pytest.approx(cross_entropy(scores, labels), rel=1e-5)
+        assert accuracy == np.mean(scores.argmax(1) == labels)
+    assert row.seconds > 0
+    assert row.images_per_second >= 25 / row.seconds  # validation counts into the seconds only
+
+
+def test_evaluation_is_in_eval_mode_unrecorded_and_in_order():
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x):
+            seen.append((self.training, tg.is_grad_enabled()))
+            return x
+
+    scores = tg.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 2.0]])
+    labels = tg.tensor([0, 0, 0])
+    model = Spy()
+    trainer = Trainer(model, nn.CrossEntropyLoss(), None)
+    result = trainer.evaluate(DataLoader(TensorDataset(scores, labels), batch_size=2))
+    assert seen == [(False, False)] * 2
+    assert model.training
+    np.testing.assert_array_equal(result.scores, scores.numpy())
+    np.testing.assert_array_equal(result.labels, [0, 0, 0])
+    np.testing.assert_array_equal(result.predicted, [0, 1, 0])
+    assert (result.correct, result.accuracy) == (2, 2 / 3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_the_step(value):
+    model, optimizer = make()
+    trained, calls = [], []
+    after = []
+
+    def loss(scores, labels):
+        calls.append(1)
+        if len(calls) == 10:  # the third of the seven steps of epoch 2
+            trained.append(model[0].weight.detach().numpy().copy())
+            return scores.sum() * value
+        return nn.functional.cross_entropy(scores, labels)
+
+    with pytest.raises(NonFiniteLoss, match=rf"became -?{value} in step 3 of 7 of epoch 2, at a learning rate of 0.1"):
+        Trainer(model, loss, optimizer).fit(DataLoader(points(), batch_size=4), 5, after_epoch=after.append)
+    np.testing.assert_array_equal(model[0].weight.detach().numpy(), trained[0])
+    assert [row.epoch for row in after] == [1]
+
+
+def test_a_loss_that_is_not_finite_in_validation():
+    model, optimizer = make()
+    after = []
+
+    def loss(scores, labels):
+        return nn.functional.cross_entropy(scores, labels) * (1.0 if model.training else float("nan"))
+
+    with pytest.raises(NonFiniteLoss, match="loss on the validation images became nan after epoch 1"):
+        batches = DataLoader(points(), batch_size=4)
+        Trainer(model, loss, optimizer).fit(batches, 5, batches, after.append)
+    assert after == []
+
+
+def test_a_signal_stops_after_the_step_in_which_it_came():
+    model, optimizer = make()
+    steps = []
+
+    def loss(scores, labels):
+        steps.append(model[0].weight.detach().numpy().copy())
+        if len(steps) == 10:
+            signal.raise_signal(signal.SIGINT)
+        return nn.functional.cross_entropy(scores, labels)
+
+    after = []
+    with pytest.raises(Stopped), StopOnSignal() as stop:
+        Trainer(model, loss, optimizer, stop=stop).fit(DataLoader(points(), batch_size=4), 5, after_epoch=after.append)
+    assert len(steps) == 10
+    assert not np.array_equal(model[0].weight.detach().numpy(), steps[-1])  # the tenth step was finished
+    assert [row.epoch for row in after] == [1]
+
+
+def test_a_signal_during_validation_stops_before_the_epoch_counts():
+    model, optimizer = make()
+
+    def validation():
+        signal.raise_signal(signal.SIGTERM)
+        yield from DataLoader(points(), batch_size=4)
+
+    after = []
+    with pytest.raises(Stopped, match="SIGTERM"), StopOnSignal() as stop:
+        Trainer(model, nn.CrossEntropyLoss(), optimizer, stop=stop).fit(
+            DataLoader(points(), batch_size=4), 1, validation(), after.append
+        )
+    assert after == []
+    assert model.training
+
+
+def test_nothing_to_train_on_or_to_try():
+    model, optimizer = make()
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer)
+    with pytest.raises(ArgumentError, match="training set gives no batch"):
+        trainer.fit(DataLoader(points(3), batch_size=4, drop_last=True), 1)
+    with pytest.raises(ArgumentError, match="evaluate: there is no batch"):
+        trainer.evaluate([])
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_figures_are_those_of_the_cpu():
+    rows = []
+    for device in ("cpu", "cuda"):
+        model, _ = make()
+        model.to(device)
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, device=device)
+        rows.append(trainer.fit(DataLoader(points(), batch_size=4), 2, DataLoader(points(10, seed=1), batch_size=7)))
+    for on_cpu, on_gpu in zip(*rows):
+        assert on_gpu.train_loss == pytest.approx(on_cpu.train_loss, rel=1e-4)
+        assert on_gpu.validation_accuracy == on_cpu.validation_accuracy
