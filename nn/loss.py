@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import int64, is_floating
-from tensorgrad.errors import ArgumentError, DimensionError, DtypeError, OperandError, ShapeError
+from tensorgrad.errors import ArgumentError, DeviceError, DimensionError, DtypeError, OperandError, ShapeError
 from tensorgrad.nn.arguments import one_of, probability
 from tensorgrad.nn.module import Module
 from tensorgrad.ops import elementwise
@@ -107,25 +107,29 @@ class _Chosen:
         numbers = target.array
         backend = backend_of(numbers)
         self.dim = dim
-        self.counted = Tensor(backend.not_equal(numbers, ignore_index))  # which samples count
-        known = backend.logical_and(numbers >= 0, numbers < classes)
-        out_of_range = backend.logical_and(self.counted.array, backend.logical_not(known))
-        self.unknown: Tensor | None = None
-        if logp.device.type == "cpu":
-            if out_of_range.any():
-                wrong = int(numbers[out_of_range].ravel()[0])
+        self.counted: Tensor | None = None  # which samples count; None: all
+        self.unknown: Tensor | None = None  # which classes are out of range, where nobody has looked
+        looking_is_free = logp.device.type == "cpu"
+        if not (looking_is_free and _plain(numbers, classes, ignore_index)):
+            self.counted = Tensor(backend.not_equal(numbers, ignore_index))
+            known = backend.logical_and(numbers >= 0, numbers < classes)
+            unknown = backend.logical_and(self.counted.array, backend.logical_not(known))
+            if not looking_is_free:
+                self.unknown = Tensor(unknown)
+            elif unknown.any():
+                wrong = int(numbers[unknown].ravel()[0])
                 raise DimensionError(
                     f"{operation}: target holds class {wrong}; there are {classes} classes, 0 to {classes - 1}"
                 )
-        else:
-            self.unknown = Tensor(out_of_range)
-        safe = backend.where(known, numbers, 0)
-        self.index = Tensor(backend.expand_dims(backend.cast(safe, int64), dim))
-        self.share = None if weight is None else Tensor(backend.getitem(cast(weight.detach(), dtype).array, safe))
+            numbers = backend.where(known, numbers, 0)
+        if numbers.dtype != int64:
+            numbers = backend.cast(numbers, int64)
+        self.index = Tensor(backend.expand_dims(numbers, dim))
+        self.share = None if weight is None else Tensor(backend.getitem(cast(weight.detach(), dtype).array, numbers))
 
     def only_counted(self, x: Tensor) -> Tensor:
         """x where the sample counts, else a true 0."""
-        return elementwise.where(self.counted, x, 0.0)
+        return x if self.counted is None else elementwise.where(self.counted, x, 0.0)
 
     def negative(self, logp: Tensor) -> Tensor:
         """-weight[target] logp[target], a value a sample; 0 for what is ignored."""
@@ -140,8 +144,17 @@ class _Chosen:
             return loss
         if reduction == "sum":
             return sum_of(loss)
-        share = cast(self.counted, loss.dtype) if self.share is None else self.only_counted(self.share)
-        return sum_of(loss) / sum_of(share)
+        if self.share is not None:
+            return sum_of(loss) / sum_of(self.only_counted(self.share))
+        return mean(loss) if self.counted is None else sum_of(loss) / sum_of(cast(self.counted, loss.dtype))
+
+
+def _plain(numbers: Any, classes: int, ignore_index: int) -> bool:
+    """Whether all classes are in range and none is ignored, as is usual."""
+    if not numbers.size:
+        return False
+    low, high = numbers.min(), numbers.max()
+    return bool(0 <= low and high < classes and not low <= ignore_index <= high)
 
 
 def _from_probabilities(
@@ -171,6 +184,10 @@ def _class_dim(operation: str, input: Any, target: Any, weight: Any) -> int:
     for name, x in (("input", input), ("target", target), ("weight", weight)):
         if not isinstance(x, Tensor) and not (x is None and name == "weight"):
             raise OperandError(f"{operation}: {name} is a {type(x).__name__}; it must be a Tensor")
+        if x is not None and type(x.array) is not type(input.array):
+            raise DeviceError(
+                f"{operation}: {name} is on '{x.device}' and input on '{input.device}'; move it with .to('{input.device}')"
+            )
     check_floating(operation, input)
     if not input.array.ndim:
         raise ShapeError(f"{operation}: input is a single number; it must be (N, C), (N, C, d1, ...) or (C)")

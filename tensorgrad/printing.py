@@ -33,7 +33,7 @@ def tensor_repr(x: Tensor, name: str = "tensor") -> str:
         suffix.append(f"grad_fn=<{type(node).__name__}>")
     elif x.tracked:
         suffix.append("requires_grad=True")
-    text = _values(values, " " * (len(name) + 1))
+    text = _values(values, " " * (len(name) + 1)).replace(", ...,", ",  ...,")
     return f"{name}({', '.join([text, *suffix])})"
 
 
@@ -43,7 +43,8 @@ def _values(values: numpy.ndarray, indent: str) -> str:
     if not is_floating(values.dtype):
         return numpy.array2string(values, separator=", ", prefix=indent, threshold=1000, edgeitems=3)
     values = values.astype(numpy.float64)
-    finite = values[numpy.isfinite(values)]
+    shown = values.ravel() if values.size <= 1000 else _shown(values)
+    finite = shown[numpy.isfinite(shown)]
     magnitudes = numpy.abs(finite[finite != 0])
     whole = bool((finite == numpy.round(finite)).all())
     scientific = magnitudes.size > 0 and (
@@ -55,7 +56,7 @@ def _values(values: numpy.ndarray, indent: str) -> str:
         formatter = _scientific
     else:
         formatter = _number
-    width = max(len(formatter(v)) for v in (values.ravel() if values.size <= 1000 else _shown(values)))
+    width = max((len(formatter(v)) for v in finite), default=0)
 
     def aligned(value: Any) -> str:
         return formatter(value).rjust(width) if values.ndim else formatter(value)

@@ -179,6 +179,17 @@ def test_detach_and_cast_under_forward_mode():
     assert jvp(lambda y: (y > 1).float(), x, dx)[1].tolist() == [0]
 
 
+def test_tangents_are_written_into_buffers():
+    def function(y: Tensor) -> Tensor:
+        buffer = tg.zeros(2, 2)
+        buffer[0] = y
+        buffer[1].copy_(y * y)
+        return buffer
+
+    out, dout = jvp(function, tg.tensor([2.0, 3.0]), tg.tensor([1.0, 10.0]))
+    assert out.tolist() == [[2, 3], [4, 9]] and dout.tolist() == [[1, 10], [4, 60]]
+
+
 def test_a_value_carried_out_of_jvp_has_no_tangent():
     kept: list[Tensor] = []
     x = leaf(2.0)

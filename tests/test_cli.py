@@ -318,7 +318,7 @@ def test_a_disk_that_fills_up_leaves_the_model_of_the_epoch_before(tmp_path, mon
 
     def filling_up(handle):
         calls.append(handle)
-        if (tmp_path / "metrics.csv").exists():  # from the second epoch on
+        if len(calls) > 6:  # a file and its folder for each of: the trial in the folder, the model, the metrics
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(handle)
 

@@ -76,7 +76,10 @@ def test_filled(device):
     assert tg.zeros((), **place).shape == () and tg.zeros(**place).shape == ()
     assert tg.empty(2, 0, **place).shape == (2, 0)
     assert tg.full((2,), 7, **place).dtype == tg.int64 and tg.full((2,), 7.0, **place).tolist() == [7, 7]
-    assert tg.full((2,), True, **place).dtype == np.bool_ and tg.full((2,), 1, dtype=tg.float64, **place).dtype == tg.float64
+    assert (
+        tg.full((2,), True, **place).dtype == np.bool_
+        and tg.full((2,), 1, dtype=tg.float64, **place).dtype == tg.float64
+    )
     assert tg.eye(2, 3, **place).tolist() == [[1, 0, 0], [0, 1, 0]]
     assert tg.ones(2, requires_grad=True, **place).requires_grad
     for make in (tg.zeros, tg.ones, tg.empty, tg.eye):
@@ -119,13 +122,13 @@ def test_errors():
     with pytest.raises(ArgumentError, match="step is 0"):
         tg.arange(0, 3, 0)
     for wrong in (lambda: tg.zeros(-1), lambda: tg.ones(2, -3)):
-        with pytest.raises((RuntimeError, ValueError), match="-1|-3|negative"):
+        with pytest.raises((RuntimeError, ValueError), match=r"-1|-3|negative"):
             wrong()
     with pytest.raises(TypeError, match="whole numbers"):
         tg.zeros(1.5)
     with pytest.raises(ArgumentError, match="randint: got the range 3 to 3"):
         tg.randint(3, 3, (2,))
-    with pytest.raises(DtypeError, match="randn: got dtype int64.*randint"):
+    with pytest.raises(DtypeError, match=r"randn: got dtype int64.*randint"):
         tg.randn(2, dtype=tg.int64)
     with pytest.raises(RuntimeError, match="only floating-point"):
         tg.arange(3, requires_grad=True)

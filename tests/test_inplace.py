@@ -104,7 +104,9 @@ def test_changes(name, device):
     changed = np.asarray(IN_NUMPY[name](np.array(START)))
     np.testing.assert_allclose(function(x).tolist(), changed**2 + changed[1:].sum(), rtol=1e-12)
     assert gradcheck(function, x)
-    assert gradcheck(lambda y: grad(function(y).sum(), y, create_graph=True)[0] if y.requires_grad else y, x, directions=1)
+    assert gradcheck(
+        lambda y: grad(function(y).sum(), y, create_graph=True)[0] if y.requires_grad else y, x, directions=1
+    )
 
 
 @pytest.mark.parametrize("name", ["mul", "column", "setitem list", "twice"])
@@ -180,7 +182,12 @@ def test_results_that_do_not_fit(device):
 
 def test_leaves_may_not_change_while_recording():
     x = tg.ones(3, requires_grad=True)
-    for change in (lambda: x.add_(1.0), lambda: x[0].add_(1.0), lambda: x.__setitem__(0, 1.0), lambda: x.view(3).zero_()):
+    for change in (
+        lambda: x.add_(1.0),
+        lambda: x[0].add_(1.0),
+        lambda: x.__setitem__(0, 1.0),
+        lambda: x.view(3).zero_(),
+    ):
         with pytest.raises(GraphError, match="leaf Tensor that requires grad cannot be changed in place"):
             change()
     assert x.tolist() == [1, 1, 1]
@@ -228,7 +235,15 @@ def test_a_factor_that_is_the_result_is_refused():
         z.sum().backward()
 
 
-@pytest.mark.parametrize("change", [lambda z: z.fill_(3.0), lambda z: z.zero_(), lambda z: z.copy_(tg.ones(3, 2)), lambda z: z.__setitem__(slice(None), 0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda z: z.fill_(3.0),
+        lambda z: z.zero_(),
+        lambda z: z.copy_(tg.ones(3, 2)),
+        lambda z: z.__setitem__(slice(None), 0),
+    ],
+)
 def test_what_is_overwritten_whole_still_requires_grad(change):
     x = make()
     z = x * 1
@@ -309,14 +324,18 @@ def test_a_saved_value_changed_in_place_is_refused(how, create_graph, device):
     ]:
         y, z = saved(make(device))
         SPOILERS[how](y)
-        with pytest.raises(GraphError, match=f"{operation}: {what}{shape} is needed for the gradient, but was changed in place by"):
+        with pytest.raises(
+            GraphError, match=f"{operation}: {what}{shape} is needed for the gradient, but was changed in place by"
+        ):
             z.sum().backward(create_graph=create_graph)
 
 
 def test_the_refusal_names_who_changed_it():
     y, z = saved_factor(make())
     y.mul_(2.0)
-    with pytest.raises(RuntimeError, match=r"changed in place by mul_ \(now at version 1\); change a \.clone\(\) instead"):
+    with pytest.raises(
+        RuntimeError, match=r"changed in place by mul_ \(now at version 1\); change a \.clone\(\) instead"
+    ):
         z.sum().backward()
 
 

@@ -20,7 +20,7 @@ class CPUBackend(ArrayBackend):
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         # infinities and nan are values here, not reasons for a warning: log(0), 1/0, e^1000
-        for kernel in ("divide", "power", "exp", "log", "sqrt", "reciprocal"):
+        for kernel in ("divide", "power", "exp", "log", "sqrt", "sin", "cos", "reciprocal"):
             setattr(self, kernel, numpy.errstate(all="ignore")(getattr(self, kernel)))
 
     def check_device(self, device: Device) -> None:

@@ -38,9 +38,10 @@ class NumpyPoolingKernels(PoolingKernels):
         source = order.view(x)
         z = np.empty(order.shape(x, outputs), x.dtype)
         winners = np.empty(z.shape, winner_dtype(np, kernel_size))
-        first = np.array(first_taps(kernel_size, stride, padding, dilation, outputs), winners.dtype)
-        if order.channels_last:
-            first = first[:, :, None]
+        first: Any = 0
+        if padding != (0, 0, 0, 0):
+            first = np.array(first_taps(kernel_size, stride, padding, dilation, outputs), winners.dtype)
+            first = first[:, :, None] if order.channels_last else first
         windows = list(taps(x.shape[2:], kernel_size, stride, padding, dilation, outputs))
 
         def work(start: int, stop: int) -> None:
@@ -189,6 +190,8 @@ def _maxima(
 
     def win(tap: Tap) -> None:
         """winners = the tap's number where it is better; no number there was larger."""
+        if tap.number == 0:
+            return
         np.multiply(better.view(np.uint8), winners.dtype.type(tap.number), out=number)
         np.maximum(winners, number, out=winners)
 

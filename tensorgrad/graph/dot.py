@@ -12,7 +12,7 @@ from typing import Any
 
 import graphviz
 
-from tensorgrad.graph.structure import Call, Graph, Node, Shape
+from tensorgrad.graph.structure import Call, Node, Shape
 from tensorgrad.graph.view import VALUES, Arrow, Box, View
 
 FONT = "Helvetica,Arial,sans-serif"
@@ -23,7 +23,13 @@ LOOKS: dict[str, dict[str, str]] = {
     "operation": {"shape": "box", "style": "filled", "color": "#0072B2", "fillcolor": "#EAF4FB"},
     "module": {"shape": "box", "style": "filled", "color": "#0072B2", "fillcolor": "#D6EAF7", "penwidth": "2"},
     "input": {"shape": "box", "style": "filled,rounded", "color": "#009E73", "fillcolor": "#DDF3EB", "penwidth": "2"},
-    "output": {"shape": "box", "style": "filled,rounded", "color": "#D55E00", "fillcolor": "#FBE6D9", "penwidth": "2"},
+    "output": {
+        "shape": "box",
+        "style": "filled,rounded",
+        "color": "#D55E00",
+        "fillcolor": "#FBE6D9",
+        "peripheries": "2",
+    },
     "parameter": {"shape": "ellipse", "style": "filled", "color": "#E69F00", "fillcolor": "#FDF3DC", "margin": "0.02"},
     "buffer": {
         "shape": "ellipse",
@@ -62,7 +68,7 @@ def write_dot(picture: Any, view: View, title: str, rankdir: str, shapes: bool) 
         look = {**LOOKS[box.kind], "tooltip": _text(_tooltip(box))}
         if key in chains:
             look["group"] = f"chain{chains[key]}"
-        frames.get(box.frame, picture).node(_name(key), _html(*_box_lines(view.graph, box, shapes)), **look)
+        frames.get(box.frame, picture).node(_name(key), _html(*_box_lines(box, shapes)), **look)
     sides = _sides(view)
     for key, around in sides.items():
         frames.get(view.boxes[key].frame, picture).subgraph(_row([_name(k) for k in [key, *around]]))
@@ -161,11 +167,16 @@ def _first_boxes(view: View) -> dict[int, int]:
 
 
 def _keep_label_clear(call: Call, frame: Any, first: int) -> None:
-    """Room as wide as the frame's label, left of the first box in it, so that the arrow into that box misses the label."""
-    room = f"room{call.number}"
-    frame.node(room, label="", style="invis", shape="box", width=f"{len(call_text(call)) / 15:.2f}", height="0")
-    frame.subgraph(_row([_name(first), room]))
-    frame.edge(room, _name(first), style="invis", weight="0")
+    """Room at the left of the first box in a frame, so that the arrow into that box misses the frame's label.
+
+    A label's letter is about 0.08 inches wide; the gap and half of a box, 0.7 inches, are there anyway.
+    """
+    width = 0.08 * len(call_text(call)) - 0.7
+    if width > 0:
+        room = f"room{call.number}"
+        frame.node(room, label="", style="invis", shape="box", width=f"{width:.2f}", height="0")
+        frame.subgraph(_row([_name(first), room]))
+        frame.edge(room, _name(first), style="invis", weight="0")
 
 
 def _name(key: int) -> str:
@@ -248,14 +259,13 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _box_lines(graph: Graph, box: Box, shapes: bool) -> list[str]:
+def _box_lines(box: Box, shapes: bool) -> list[str]:
     node = box.nodes[0]
     if box.kind == "module":
         assert box.call is not None
         settings = {settings_text(inner) for inner in box.nodes if inner.kind == "operation"} - {""}
-        size = sum(_size(inner.shape) for inner in box.nodes if inner.kind == "parameter")
         said = [settings.pop()] if len(settings) == 1 else []
-        said += [f"{size:,} parameters"] if size else []
+        said += [f"{box.parameters:,} parameters"] if box.parameters else []
         return [
             _bold(call_text(box.call)),
             _small(", ".join(said)),
@@ -276,13 +286,6 @@ def _box_lines(graph: Graph, box: Box, shapes: bool) -> list[str]:
     if box.kind in VALUES:  # on one line: an oval around two is large
         return [f"{_text(name)} {text}".strip()]
     return [_bold(name), text]
-
-
-def _size(shape: Shape | None) -> int:
-    size = 1
-    for n in shape or ():
-        size *= n
-    return size
 
 
 def _tooltip(box: Box) -> str:

@@ -117,7 +117,7 @@ def draw(
                      A module (or any function of Tensors) with example inputs: it is run once and drawn whole, also what
                      needs no gradient; it is left as it was.
     names            names for Tensors: {"w": w}
-    title            above the picture; the model's class and number of parameters by default
+    title            above the picture; by default the model's class, and how many parameters took part
     rankdir          which way it runs: "TB" down, "LR" to the right, "BT" up, "RL" to the left
     show_shapes      the shapes of results
     show_parameters  parameters, buffers and constants

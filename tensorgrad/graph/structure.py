@@ -10,6 +10,7 @@ Nodes, edges and calls hold names, numbers and shapes, never a Tensor: a graph k
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,6 +60,11 @@ class Node:
     def dtype(self) -> str | None:
         """The dtype of its first result."""
         return self.dtypes[0] if self.dtypes else None
+
+    @property
+    def size(self) -> int:
+        """How many numbers its first result holds; 0 where the shape is not known."""
+        return 0 if self.shape is None else math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -114,15 +120,8 @@ class Graph:
         return [edge for edge in self.edges if edge.source == node.number]
 
     def number_of_parameters(self) -> int:
-        """How many numbers all its parameters hold together; a shared parameter counts once."""
-        total = 0
-        for node in self.nodes:
-            if node.kind == "parameter" and node.shape is not None:
-                size = 1
-                for n in node.shape:
-                    size *= n
-                total += size
-        return total
+        """How many numbers the parameters that it uses hold together; a shared parameter counts once."""
+        return sum(node.size for node in self.nodes if node.kind == "parameter")
 
 
 Place = tuple[int, int]  # where a value comes from: the number of a node, and which of its results

@@ -29,6 +29,7 @@ class Box:
     call: Call | None
     frame: int | None
     leaving: list[Shape | None] = field(default_factory=list)  # shapes of what leaves a closed call
+    parameters: int = 0  # how many numbers the parameters of a closed call hold, drawn or not
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class View:
                 self.boxes[node.number] = Box(node.kind, [node], at, at.outer)
             else:
                 self.boxes[node.number] = Box(node.kind, [node], None, node.call)
+        for node in self.graph.nodes:
+            if node.kind == "parameter" and node.call is not None and depth is not None:
+                closed = self._closed_around(self.graph.calls[node.call], depth)
+                if closed is not None and -1 - closed.number in self.boxes:
+                    self.boxes[-1 - closed.number].parameters += node.size
 
     def _closed_around(self, call: Call, depth: int) -> Call | None:
         """The outermost closed call around this one: that of level `depth`, if this one lies so deep."""

@@ -38,19 +38,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     # the same folder, for a renaming across disks would copy; the same suffix, which tells some writers the format
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    renamed = False
     try:
         yield draft
         _flush(draft)
         os.replace(draft, target)
+        renamed = True
         _flush_folder(target.parent)
     except OSError as error:
         if error.errno is None:
             raise
         reason = os.strerror(error.errno)
-        kept = "; the file that was there is unchanged" if target.exists() else ""
         remedy = _REMEDIES.get(error.errno)
         advice = f"; {remedy}" if remedy else ""
-        raise OSError(error.errno, f"cannot write the file: {reason}{kept}{advice}", os.fspath(path)) from error
+        if renamed:
+            text = f"the file is in its place, but its folder cannot be flushed to the disk: {reason}{advice}"
+        else:
+            kept = "; the file that was there is unchanged" if target.exists() else ""
+            text = f"cannot write the file: {reason}{kept}{advice}"
+        raise OSError(error.errno, text, os.fspath(path)) from error
     finally:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it has its name by now, or never was
             draft.unlink()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import get_default_dtype, is_floating, result_type
 from tensorgrad.errors import ArgumentError
@@ -345,6 +347,7 @@ def clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Tens
     for bound in (min, max):
         if isinstance(bound, Tensor):
             raise ArgumentError("clamp: a bound is a Tensor; use maximum(x, min) and minimum(x, max)")
+    min, max = (bound.item() if isinstance(bound, numpy.generic) else bound for bound in (min, max))
     floats = any(isinstance(bound, float) for bound in (min, max))
     return Clamp(min, max)(_floating("clamp", x) if floats else x)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend import backend_of, is_array
-from tensorgrad.errors import DimensionError, DtypeError, OperandError
+from tensorgrad.errors import DeviceError, DimensionError, DtypeError, OperandError
 from tensorgrad.ops.operands import one_dim, put_on_tape
 from tensorgrad.primitive import Linear, Primitive, View
 from tensorgrad.tensor import Tensor
@@ -161,6 +161,7 @@ def clean_index(operation: str, x: Tensor, index: Any) -> tuple[tuple[Any, ...],
         if isinstance(part, numpy.integer):
             part = int(part)
         if is_array(part):
+            part = _beside(operation, x, part)
             if part.dtype.kind == "b":
                 _check_mask(operation, x, part, clean)
                 clean.extend(backend.nonzero(part))
@@ -178,6 +179,18 @@ def clean_index(operation: str, x: Tensor, index: Any) -> tuple[tuple[Any, ...],
     if used > x.array.ndim:
         raise DimensionError(f"{operation}: got {used} indices for a Tensor of shape {x.shape}")
     return tuple(clean), advanced
+
+
+def _beside(operation: str, x: Tensor, index: Any) -> Any:
+    """An array of indices on x's device: moved there from the host, as in PyTorch, but from no other device."""
+    if type(index) is type(x.array):
+        return index
+    if not isinstance(index, numpy.ndarray):
+        place = backend_of(index).device_of(index)
+        raise DeviceError(
+            f"{operation}: the index is on '{place}', the Tensor on '{x.device}'; move one with .to(device)"
+        )
+    return index if isinstance(x.array, numpy.ndarray) else backend_of(x.array).from_host(index, x.device)
 
 
 def _check_mask(operation: str, x: Tensor, mask: Any, before: list[Any]) -> None:

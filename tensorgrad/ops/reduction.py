@@ -9,7 +9,7 @@ from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import DtypeError, ShapeError
 from tensorgrad.ops.arithmetic import divide
-from tensorgrad.ops.elementwise import sqrt
+from tensorgrad.ops.elementwise import sqrt, where
 from tensorgrad.ops.operands import cast, dims, one_dim, put_on_tape
 from tensorgrad.primitive import Linear, Primitive
 from tensorgrad.tensor import Tensor
@@ -159,7 +159,10 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
         x = cast(x, dtype)
     if not is_floating(x.array.dtype):
         raise DtypeError(f"mean: got dtype {x.dtype}; it needs floating point, use .float() or pass dtype")
-    return Mean(dims("mean", dim, x.array.ndim), keepdim)(x)
+    over = dims("mean", dim, x.array.ndim)
+    if _count(x.array.shape, over) == 0:
+        return divide(Sum(over, keepdim)(x), 0.0)  # nan, without NumPy's warning
+    return Mean(over, keepdim)(x)
 
 
 def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -195,6 +198,8 @@ def min(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _along(operation: str, x: Tensor, index: Tensor, dim: int, keepdim: bool) -> Extremes:
+    if not x.array.ndim:
+        return Extremes(amax(x), index)
     values: Tensor = backend_of(x).take_along_axis(x, index, one_dim(operation, dim, x.array.ndim))
     return Extremes(values, index) if keepdim else Extremes(values.squeeze(dim), index.squeeze(dim))
 
@@ -226,7 +231,9 @@ def var(x: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = F
 
 def std(x: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:
     """The standard deviation over `dim`: the square root of `var`."""
-    return sqrt(var(x, dim, correction=correction, keepdim=keepdim))
+    variance = var(x, dim, correction=correction, keepdim=keepdim)
+    flat = variance == 0  # there the slope of the root is infinite; as in PyTorch the gradient is 0
+    return where(flat, 0.0, sqrt(where(flat, 1.0, variance)))
 
 
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError, OperandError
-from tensorgrad.optim.optimizer import Group, Optimizer, check_settings, scratch_like
+from tensorgrad.optim.optimizer import Group, Optimizer, check_settings
 from tensorgrad.tensor import Tensor
 
 
@@ -70,29 +70,28 @@ class Adam(Optimizer):
                 state[key] = Tensor(backend.zeros_like(w))
         state["step"] = steps = int(state["step"]) + 1
         m, v = state["exp_avg"].array, state["exp_avg_sq"].array
-        work = scratch_like(w)
 
-        g = backend.negative(dw, out=scratch_like(w)) if group["maximize"] else dw
+        g = -dw if group["maximize"] else dw
         if decay and self.decoupled:
             w *= 1.0 - lr * decay
         elif decay:
             g = g + decay * w
         m *= beta1
-        backend.multiply(g, 1.0 - beta1, out=work)
-        m += work
+        m += (1.0 - beta1) * g
         v *= beta2
-        backend.multiply(g, g, out=work)
-        work *= 1.0 - beta2
-        v += work
+        square = g * g
+        square *= 1.0 - beta2
+        v += square
         if group["amsgrad"]:
             largest = state["max_exp_avg_sq"].array
-            v = backend.maximum(largest, v, out=largest)
-        backend.sqrt(v, out=work)
-        work *= 1.0 / math.sqrt(1.0 - beta2**steps)
-        work += float(group["eps"])
-        backend.divide(m, work, out=work)
-        work *= lr / (1.0 - beta1**steps)
-        w -= work
+            largest[...] = backend.maximum(largest, v)
+            v = largest
+        divisor = backend.sqrt(v)
+        divisor *= 1.0 / math.sqrt(1.0 - beta2**steps)
+        divisor += float(group["eps"])
+        step = backend.divide(m, divisor)
+        step *= lr / (1.0 - beta1**steps)
+        w -= step
 
 
 class AdamW(Adam):

@@ -18,7 +18,7 @@ Group = dict[str, Any]
 class Optimizer:
     """Changes parameters along their gradients. A subclass gives `_update(parameter, gradient, group, state)`.
 
-    params    Tensors that are leaves, or dicts of 'params' and settings of their own (groups)
+    params    Tensors that are leaves, pairs (name, Tensor), or dicts of 'params' and settings of their own (groups)
     defaults  the settings of a group that says nothing else
 
     param_groups is the list of groups, dicts that may be changed between steps (group["lr"] = ...); state holds what
@@ -32,7 +32,8 @@ class Optimizer:
         if isinstance(params, (set, frozenset)):
             raise OperandError(f"{name}: params is a set, whose order changes from run to run; give a list")
         if not isinstance(params, Iterable) or isinstance(params, (str, Mapping)):
-            raise OperandError(f"{name}: params is a {type(params).__name__}; give a list of Tensors or of dicts")
+            hint = ", as model.parameters() does" if callable(params) else ""
+            raise OperandError(f"{name}: params is a {type(params).__name__}; give a list of Tensors or of dicts{hint}")
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
@@ -55,6 +56,10 @@ class Optimizer:
                 f"{name}: the params of a group are a set, whose order changes from run to run; give a list"
             )
         parameters = [given] if isinstance(given, Tensor) else list(given)
+        names = {}
+        if parameters and all(isinstance(p, tuple) and len(p) == 2 for p in parameters):
+            names["param_names"] = [label for label, _ in parameters]
+            parameters = [p for _, p in parameters]
         taken = {id(p) for group in self.param_groups for p in group["params"]}
         for position, p in enumerate(parameters):
             if not isinstance(p, Tensor):
@@ -67,7 +72,7 @@ class Optimizer:
             if id(p) in taken:
                 raise ArgumentError(f"{name}: parameter {position}, of shape {p.shape}, is given more than once")
             taken.add(id(p))
-        group = {**self.defaults, **param_group, "params": parameters}
+        group = {**self.defaults, **param_group, "params": parameters, **names}
         self.check(group)
         self.param_groups.append(group)
 
@@ -174,6 +179,8 @@ def check_settings(name: str, group: Group, *, positive: tuple[str, ...]) -> Non
             raise ArgumentError(f"{name}: {key} is {value}; it must be at least 0")
 
 
-def scratch_like(w: Any) -> Any:
-    """An array like w to compute in (NumPy's own results have no array where there are no dimensions)."""
-    return backend_of(w).empty_like(w)
+def copy_like(w: Any, values: Any) -> Tensor:
+    """`values` in an array like w of their own (where there are no dimensions, NumPy computes scalars, not arrays)."""
+    array = backend_of(w).empty_like(w)
+    array[...] = values
+    return Tensor(array)

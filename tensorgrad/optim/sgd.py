@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError
-from tensorgrad.optim.optimizer import Group, Optimizer, check_settings, scratch_like
-from tensorgrad.tensor import Tensor
+from tensorgrad.optim.optimizer import Group, Optimizer, check_settings, copy_like
 
 
 class SGD(Optimizer):
@@ -56,29 +54,17 @@ class SGD(Optimizer):
 
     def _update(self, w: Any, dw: Any, group: Group, state: dict[str, Any]) -> None:
         # float(): a NumPy float64 among the settings would turn float32 arrays into float64
-        backend, momentum, decay = backend_of(w), float(group["momentum"]), float(group["weight_decay"])
-        step = scratch_like(w)
-        g = dw
-        if group["maximize"]:
-            g = backend.negative(dw, out=scratch_like(w))
+        lr, momentum, dampening = float(group["lr"]), float(group["momentum"]), float(group["dampening"])
+        decay = float(group["weight_decay"])
+        g = -dw if group["maximize"] else dw
         if decay:
-            backend.multiply(w, decay, out=step)
-            step += g
-            g = step
+            g = g + decay * w
         if momentum:
             buffer = state.get("momentum_buffer")
             if buffer is None:
-                v = scratch_like(w)
-                v[...] = g
-                state["momentum_buffer"] = Tensor(v)
+                buffer = state["momentum_buffer"] = copy_like(w, g)
             else:
-                v = buffer.array
-                v *= momentum
-                dampening = float(group["dampening"])
-                v += g if not dampening else g * (1.0 - dampening)
-            if group["nesterov"]:
-                g = g + momentum * v
-            else:
-                g = v
-        backend.multiply(g, float(group["lr"]), out=step)
-        w -= step
+                buffer.array *= momentum
+                buffer.array += (1.0 - dampening) * g if dampening else g
+            g = g + momentum * buffer.array if group["nesterov"] else buffer.array
+        w -= lr * g

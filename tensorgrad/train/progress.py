@@ -71,7 +71,8 @@ class Progress:
         return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
 
     def _draw(self, label: str, done: float, figures: str) -> None:
-        room = shutil.get_terminal_size().columns - 1  # a full line would make the terminal begin a new one
+        columns = shutil.get_terminal_size().columns or 80  # Python 3.10 passes on the 0 of those that do not know
+        room = columns - 1  # a full line would make the terminal begin a new one
         width = min(30, room - len(label) - len(figures) - 4)
         line = f"{label}  {figures}" if width < 5 else f"{label}  {self._bar(done, width)}  {figures}"
         line = line[:room]

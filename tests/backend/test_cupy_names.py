@@ -34,7 +34,9 @@ def names_asked_for(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute):
             owner = node.value
-            if (isinstance(owner, ast.Name) and owner.id == "xp") or (isinstance(owner, ast.Attribute) and owner.attr == "xp"):
+            if (isinstance(owner, ast.Name) and owner.id == "xp") or (
+                isinstance(owner, ast.Attribute) and owner.attr == "xp"
+            ):
                 found.add(node.attr)
     return found
 
@@ -42,16 +44,22 @@ def names_asked_for(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", shared_kernel_files(), ids=lambda path: path.name)
 def test_kernels_ask_only_for_names_on_the_list(path: Path):
     missing = {name for name in names_asked_for(path) if not hasattr(standin.standin, name)}
-    assert not missing, f"{path.name} uses {sorted(missing)}: check that CuPy has them, then add them to tests/standin.py"
+    assert not missing, (
+        f"{path.name} uses {sorted(missing)}: check that CuPy has them, then add them to tests/standin.py"
+    )
 
 
 def test_the_kernel_files_are_found():
-    assert {"array.py", "convolution.py", "pooling.py", "normalization.py"} <= {path.name for path in shared_kernel_files()}
+    assert {"array.py", "convolution.py", "pooling.py", "normalization.py"} <= {
+        path.name for path in shared_kernel_files()
+    }
     assert "add" in names_asked_for(Path(tensorgrad.backend.__file__).parent / "array.py")
 
 
 @needs_cupy
-@pytest.mark.parametrize("name", [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy"])
+@pytest.mark.parametrize(
+    "name", [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy"]
+)
 def test_cupy_has_the_name(name: str):
     cupy = pytest.importorskip("cupy")
     assert hasattr(cupy, name)
@@ -68,16 +76,16 @@ def test_cupy_takes_the_arguments(name: str):
 def test_cupy_has_what_lies_deeper():
     cupy = pytest.importorskip("cupy")
     assert callable(cupy.add.at)
-    assert callable(cupy.cuda.Device) and callable(cupy.cuda.runtime.getDeviceCount) and callable(cupy.cuda.is_available)
+    assert (
+        callable(cupy.cuda.Device) and callable(cupy.cuda.runtime.getDeviceCount) and callable(cupy.cuda.is_available)
+    )
     for name in ("random", "standard_normal"):
         documented = getattr(cupy.random.Generator, name).__doc__.partition("\n")[0]
         assert "size" in documented and "dtype" in documented
     assert callable(cupy.random.default_rng)
 
 
-METHODS = [
-    name for name, value in vars(standin.StandInArray).items() if callable(value) and not name.startswith("_")
-]
+METHODS = [name for name, value in vars(standin.StandInArray).items() if callable(value) and not name.startswith("_")]
 REFUSED = ("item", "tolist", "tobytes")
 
 

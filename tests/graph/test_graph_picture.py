@@ -201,6 +201,7 @@ def test_the_texts_of_boxes():
     ]
     closed = words(draw(net(), image(), depth=1).source)
     assert "0 (Conv2d) | 3×3, 20 parameters | (5, 2, 4, 4)" in closed
+    assert closed == words(draw(net(), image(), depth=1, show_parameters=False).source)
     assert "(5, 4)" not in " ".join(words(draw(net(), image(), show_shapes=False).source))
 
 
@@ -249,14 +250,15 @@ def test_kinds_differ_by_outline_and_colour():
     w = tg.ones(3, requires_grad=True)
     x, mask = tg.ones(3), tg.ones(3)
     source = draw((w * x).sum() + (w * mask).sum(), names={"w": w, "x": x}).source
-    looks = {
-        words(line)[0].split(" ")[0]: re.findall(r'(?:color|shape|style)="?([^" \]]+)', line)
-        for line in source.splitlines()
-        if re.match(r"\s*n\d+ \[", line)
-    }
-    kinds = [tuple(looks[name]) for name in ("w", "x", "constant", "multiply", "output")]
-    assert len(set(kinds)) == 5
-    assert len({(shape, style) for *_, shape, style in kinds}) >= 4
+    looks = {}
+    for line in source.splitlines():
+        if re.match(r"\s*n\d+ \[", line):
+            look = dict(re.findall(r' (\w+)="?([^" \]]+)', " " + line.partition("> ")[2]))
+            looks[words(line)[0].split(" ")[0]] = look
+    kinds = [looks[name] for name in ("w", "x", "constant", "multiply", "output")]
+    outlines = {tuple(look.get(part) for part in ("shape", "style", "peripheries")) for look in kinds}
+    assert len(outlines) == 5, "told apart without colour"
+    assert len({look["color"] for look in kinds}) == 5
 
 
 def test_the_same_network_gives_the_same_text():

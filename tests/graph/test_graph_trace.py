@@ -426,6 +426,37 @@ def test_a_module_is_left_as_it_was():
     assert observers == []
 
 
+def test_a_parameter_stands_in_the_module_that_owns_it_not_where_it_is_used():
+    class Times(nn.Module):
+        def forward(self, x, w):
+            return x * w
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.times = nn.Parameter(tg.ones(3)), Times()
+
+        def forward(self, x):
+            return self.times(x, self.scale)
+
+    graph = watch(Net(), tg.ones(3))
+    scale = next(n for n in graph.nodes if n.kind == "parameter")
+    multiply = next(n for n in graph.nodes if n.kind == "operation")
+    assert (scale.name, scale.path, scale.call) == ("scale", "", 0)
+    assert (multiply.path, multiply.call) == ("times", 1)
+
+
+def test_a_model_that_changes_its_mode_is_put_back():
+    class Fickle(nn.Linear):
+        def forward(self, x):
+            self.eval()
+            return super().forward(x)
+
+    model = nn.Sequential(Fickle(2, 2))
+    watch(model, tg.ones(1, 2))
+    assert [module.training for module in model.modules()] == [True, True]
+
+
 def test_a_module_that_fails_is_left_as_it_was_too():
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(4, 2))
     with pytest.raises(tg.errors.ShapeError, match="linear"):

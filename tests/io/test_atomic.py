@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,27 @@ def test_a_full_disk_at_the_flush_keeps_the_old_file(tmp_path, monkeypatch):
             draft.write_text("new")
     assert caught.value.errno == errno.ENOSPC
     assert file.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_flushed_is_told_apart(tmp_path, monkeypatch):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    fsync = os.fsync
+
+    def fails_on_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fails_on_folders)
+    if os.name != "posix":
+        pytest.skip("folders are not flushed on Windows")
+    with pytest.raises(OSError, match="in its place, but its folder cannot be flushed") as caught:
+        with replacing(file) as draft:
+            draft.write_text("new")
+    assert caught.value.errno == errno.EIO
+    assert file.read_text() == "new"
     assert names(tmp_path) == ["a.txt"]
 
 

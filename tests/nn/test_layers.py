@@ -30,13 +30,17 @@ def test_linear_is_x_times_w_transposed_plus_b(device):
 
 
 def test_linear_errors():
-    with pytest.raises(RuntimeError, match=r"the last size of the input must be 4, the weight \(out_features, in_features\)"):
+    with pytest.raises(
+        RuntimeError, match=r"the last size of the input must be 4, the weight \(out_features, in_features\)"
+    ):
         nn.Linear(4, 3)(tg.ones(2, 5))
-    with pytest.raises(RuntimeError, match=r"linear: got a bias of shape \(1,\); a weight of shape \(3, 4\) needs \(3,\)"):
+    with pytest.raises(
+        RuntimeError, match=r"linear: got a bias of shape \(1,\); a weight of shape \(3, 4\) needs \(3,\)"
+    ):
         F.linear(tg.ones(2, 4), tg.ones(3, 4), tg.ones(1))
     with pytest.raises(RuntimeError, match=r"linear: got dtypes float64 and float32; they must be the same"):
         nn.Linear(4, 3)(tg.ones(2, 4, dtype=tg.float64))
-    with pytest.raises(TypeError, match="Linear: in_features is 2.5; it must be a whole number"):
+    with pytest.raises(TypeError, match=r"Linear: in_features is 2.5; it must be a whole number"):
         nn.Linear(2.5, 3)
     with pytest.raises(ValueError, match="Linear: out_features is -1; it must be at least 0"):
         nn.Linear(2, -1)
@@ -47,7 +51,14 @@ def test_linear_errors():
 
 def test_the_vertical_edge_filter():
     """The lectures' worked example."""
-    m = [[3, 0, 1, 2, 4, 7], [1, 5, 8, 9, 3, 1], [2, 7, 2, 5, 1, 3], [0, 1, 3, 1, 7, 8], [4, 2, 1, 6, 2, 8], [2, 4, 5, 2, 3, 9]]
+    m = [
+        [3, 0, 1, 2, 4, 7],
+        [1, 5, 8, 9, 3, 1],
+        [2, 7, 2, 5, 1, 3],
+        [0, 1, 3, 1, 7, 8],
+        [4, 2, 1, 6, 2, 8],
+        [2, 4, 5, 2, 3, 9],
+    ]
     x, w = tg.tensor([m], dtype=tg.float32), tg.tensor([[[[1.0, 0.0, -1.0]] * 3]])
     expected = [[-5, -4, 3, 5], [-10, -2, 2, 3], [0, -2, -4, -7], [-3, -2, -3, -16]]
     assert F.conv2d(x, w)[0].tolist() == expected
@@ -94,33 +105,39 @@ def test_same_padding_keeps_the_size_and_pads_more_on_the_right():
 
 CONV_ERRORS = {
     "channels": (
-        dict(x=(2, 3, 8, 8), w=(6, 1, 5, 5)),
+        {"x": (2, 3, 8, 8), "w": (6, 1, 5, 5)},
         r"conv2d: weight \(6, 1, 5, 5\) with groups=1 needs an input of 1 channels; got input \(2, 3, 8, 8\) with 3",
     ),
     "groups": (
-        dict(x=(2, 3, 8, 8), w=(6, 1, 5, 5), groups=2),
+        {"x": (2, 3, 8, 8), "w": (6, 1, 5, 5), "groups": 2},
         "conv2d: groups is 2; it must divide the 3 input channels and the 6 output channels",
     ),
     "kernel": (
-        dict(x=(2, 1, 3, 3), w=(6, 1, 5, 5)),
+        {"x": (2, 1, 3, 3), "w": (6, 1, 5, 5)},
         r"conv2d: the window spans \(5, 5\) and does not fit into the padded input of \(3, 3\)",
     ),
     "dimensions": (
-        dict(x=(3, 3), w=(6, 1, 5, 5)),
+        {"x": (3, 3), "w": (6, 1, 5, 5)},
         r"conv2d: input has shape \(3, 3\); it must be \(N, C, H, W\), or \(C, H, W\) for one image",
     ),
-    "weight": (dict(x=(1, 1, 5, 5), w=(6, 5, 5)), r"conv2d: weight has shape \(6, 5, 5\); it must be \(O, C / groups, KH, KW\)"),
+    "weight": (
+        {"x": (1, 1, 5, 5), "w": (6, 5, 5)},
+        r"conv2d: weight has shape \(6, 5, 5\); it must be \(O, C / groups, KH, KW\)",
+    ),
     "bias": (
-        dict(x=(1, 1, 5, 5), w=(6, 1, 5, 5), b=(5,)),
+        {"x": (1, 1, 5, 5), "w": (6, 1, 5, 5), "b": (5,)},
         r"conv2d: bias has shape \(5,\) and dtype float32; a weight of shape \(6, 1, 5, 5\) and dtype float32 needs \(6,\)",
     ),
-    "stride": (dict(x=(1, 1, 5, 5), w=(6, 1, 5, 5), stride=0), r"conv2d: stride is \(0, 0\); each number must be at least 1"),
+    "stride": (
+        {"x": (1, 1, 5, 5), "w": (6, 1, 5, 5), "stride": 0},
+        r"conv2d: stride is \(0, 0\); each number must be at least 1",
+    ),
     "same and stride": (
-        dict(x=(1, 1, 5, 5), w=(6, 1, 5, 5), stride=2, padding="same"),
+        {"x": (1, 1, 5, 5), "w": (6, 1, 5, 5), "stride": 2, "padding": "same"},
         r"conv2d: padding='same' keeps the size only with stride 1; got stride \(2, 2\)",
     ),
     "dtype": (
-        dict(x=(1, 1, 5, 5), w=(6, 1, 5, 5), dtype=tg.float64),
+        {"x": (1, 1, 5, 5), "w": (6, 1, 5, 5), "dtype": tg.float64},
         r"conv2d: input is float64 and weight float32; they must be the same, use .to\(dtype\)",
     ),
 }
@@ -138,7 +155,7 @@ def test_conv2d_errors(name):
 
 def test_conv2d_settings_of_wrong_kinds():
     x, w = tg.zeros(1, 1, 5, 5), tg.zeros(1, 1, 3, 3)
-    with pytest.raises(TypeError, match="conv2d: stride is 1.5; it must be a whole number"):
+    with pytest.raises(TypeError, match=r"conv2d: stride is 1.5; it must be a whole number"):
         F.conv2d(x, w, stride=1.5)
     with pytest.raises(ValueError, match=r"conv2d: padding is \(1, 2, 3\); it must be one whole number or two"):
         F.conv2d(x, w, padding=(1, 2, 3))
@@ -150,11 +167,15 @@ def test_conv2d_settings_of_wrong_kinds():
 
 
 def test_conv2d_layers_refuse_settings_when_they_are_made():
-    with pytest.raises(ValueError, match="Conv2d: in_channels is 3 and groups 2; in_channels must be divisible by groups"):
+    with pytest.raises(
+        ValueError, match="Conv2d: in_channels is 3 and groups 2; in_channels must be divisible by groups"
+    ):
         nn.Conv2d(3, 4, 3, groups=2)
     with pytest.raises(ValueError, match="Conv2d: padding_mode is 'mirror'; it must be one of 'zeros', 'reflect'"):
         nn.Conv2d(3, 4, 3, padding_mode="mirror")
-    with pytest.raises(ValueError, match=r"Conv2d: padding='same' keeps the size only with stride 1; got stride \(2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"Conv2d: padding='same' keeps the size only with stride 1; got stride \(2, 2\)"
+    ):
         nn.Conv2d(3, 4, 3, stride=2, padding="same")
     with pytest.raises(ValueError, match=r"Conv2d: kernel_size is \(0, 3\); each number must be at least 1"):
         nn.Conv2d(3, 4, (0, 3))
@@ -183,7 +204,9 @@ def test_pad(mode, expected, device):
 
 def test_pad_errors():
     x = tg.zeros(1, 3)
-    with pytest.raises(RuntimeError, match=r"pad: a border of 3, 0 in mode 'reflect' along dimension 1 .* at most 2 wide"):
+    with pytest.raises(
+        RuntimeError, match=r"pad: a border of 3, 0 in mode 'reflect' along dimension 1 .* at most 2 wide"
+    ):
         F.pad(x, (3, 0), "reflect")
     with pytest.raises(RuntimeError, match="at most 3 wide there"):
         F.pad(x, (0, 4), "circular")
@@ -213,12 +236,14 @@ def test_average_pooling_divides_by_what_is_declared():
     row = tg.arange(1.0, 6.0).reshape(1, 1, 5)
     assert F.avg_pool2d(row, (1, 2), ceil_mode=True).tolist() == [[[1.5, 3.5, 5]]]
     z = F.avg_pool2d(tg.ones(1, 6, 6), 3, 2, 1, ceil_mode=True)
-    np.testing.assert_allclose(z.tolist()[0][-1], [4 / 6, 6 / 6, 6 / 6, 2 / 4][:4] if z.shape[-1] == 4 else None)
+    np.testing.assert_allclose(z.tolist()[0][-1], [2 / 6, 3 / 6, 3 / 6, 1 / 4], rtol=1e-6)  # the last row hangs over
 
 
 def test_pooling_errors():
     x = tg.zeros(1, 1, 4, 4)
-    with pytest.raises(RuntimeError, match=r"max_pool2d: padding is \(2, 2, 2, 2\).* at most half of the window's span \(3, 3\)"):
+    with pytest.raises(
+        RuntimeError, match=r"max_pool2d: padding is \(2, 2, 2, 2\).* at most half of the window's span \(3, 3\)"
+    ):
         nn.MaxPool2d(3, padding=2)(x)
     with pytest.raises(RuntimeError, match=r"avg_pool2d: the window spans \(5, 5\) and does not fit"):
         nn.AvgPool2d(5)(x)
@@ -292,9 +317,13 @@ def test_batch_norm_errors_change_nothing():
     assert layer.num_batches_tracked.tolist() == 0
     assert layer.running_mean.tolist() == [0, 0, 0]
     assert layer.eval()(tg.ones(1, 3, 1, 1)).shape == (1, 3, 1, 1)
-    with pytest.raises(ValueError, match=r"BatchNorm2d: input has shape \(2, 3\) of 2 dimensions; it takes \(N, C, H, W\)"):
+    with pytest.raises(
+        ValueError, match=r"BatchNorm2d: input has shape \(2, 3\) of 2 dimensions; it takes \(N, C, H, W\)"
+    ):
         layer(tg.ones(2, 3))
-    with pytest.raises(RuntimeError, match=r"running_mean has shape \(3,\); an input of shape \(2, 4, 2, 2\) has 4 channels"):
+    with pytest.raises(
+        RuntimeError, match=r"running_mean has shape \(3,\); an input of shape \(2, 4, 2, 2\) has 4 channels"
+    ):
         layer(tg.ones(2, 4, 2, 2))
     with pytest.raises(ValueError, match="outside of training it needs running_mean and running_var"):
         F.batch_norm(tg.ones(2, 3), None, None)
@@ -348,7 +377,9 @@ def test_flatten_and_unflatten():
     x = tg.zeros(2, 3, 4)
     assert nn.Flatten()(x).shape == (2, 12)
     assert nn.Unflatten(-1, (2, -1))(x).shape == (2, 3, 2, 2)
-    with pytest.raises(RuntimeError, match=r"unflatten: dimension 2 of a Tensor of shape \(2, 3, 4\) cannot be split into \(3, -1\)"):
+    with pytest.raises(
+        RuntimeError, match=r"unflatten: dimension 2 of a Tensor of shape \(2, 3, 4\) cannot be split into \(3, -1\)"
+    ):
         nn.Unflatten(2, (3, -1))(x)
 
 
@@ -387,7 +418,9 @@ def test_the_bounds_of_initial_values():
         assert getattr(nn.init, name)(weight).numpy().std() == pytest.approx(deviation, rel=0.03), name
 
 
-@pytest.mark.parametrize("make, fan_in", [(lambda: nn.Linear(100, 300), 100), (lambda: nn.Conv2d(8, 90, 5, groups=2), 100)])
+@pytest.mark.parametrize(
+    "make, fan_in", [(lambda: nn.Linear(100, 300), 100), (lambda: nn.Conv2d(8, 90, 5, groups=2), 100)]
+)
 def test_layers_start_evenly_within_one_over_the_root_of_fan_in(make, fan_in):
     layer = make()
     bound = 1 / math.sqrt(fan_in)
@@ -426,7 +459,9 @@ def test_plain_initialisers(device):
 
 
 def test_initialisers_refuse():
-    with pytest.raises(RuntimeError, match=r"kaiming_uniform_: got a Tensor of shape \(3,\); its fans need a weight of two"):
+    with pytest.raises(
+        RuntimeError, match=r"kaiming_uniform_: got a Tensor of shape \(3,\); its fans need a weight of two"
+    ):
         nn.init.kaiming_uniform_(tg.empty(3))
     with pytest.raises(ValueError, match="kaiming_normal_: mode is 'fan'; it must be one of 'fan_in', 'fan_out'"):
         nn.init.kaiming_normal_(tg.empty(3, 3), mode="fan")
@@ -436,7 +471,7 @@ def test_initialisers_refuse():
         nn.init.uniform_(tg.empty(1), 1, 0)
     with pytest.raises(ValueError, match="normal_: std is -1"):
         nn.init.normal_(tg.empty(1), 0, -1)
-    with pytest.raises(RuntimeError, match="ones_|fills floating-point|got dtype int64"):
+    with pytest.raises(RuntimeError, match=r"uniform_: got dtype int64; it fills floating-point Tensors"):
         nn.init.uniform_(tg.zeros(2, dtype=tg.int64))
     with pytest.raises(ValueError, match=r"trunc_normal_: the range 8 to 9 holds .* choose a range nearer to the mean"):
         nn.init.trunc_normal_(tg.empty(1), a=8, b=9)

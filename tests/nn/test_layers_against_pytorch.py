@@ -282,3 +282,42 @@ def test_a_state_goes_both_ways():
     np.testing.assert_allclose(
         ours(tg.tensor(x)).detach().numpy(), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_second_derivatives_of_a_network(training):
+    """The gradient, by every parameter, of |d loss / d input|^2: what a gradient penalty trains on."""
+
+    def build(n):
+        return n.Sequential(
+            n.Conv2d(2, 4, 3, padding=1, stride=2, padding_mode="replicate"),
+            n.BatchNorm2d(4),
+            n.Tanh(),
+            n.MaxPool2d(2, 1),
+            n.Conv2d(4, 4, 2, groups=2),
+            n.Sigmoid(),
+            n.AvgPool2d(2, 1),
+            n.Flatten(),
+            n.Linear(4, 3),
+        )
+
+    ours, theirs = build(nn).double(), build(torch.nn).double()
+    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    ours.train(training)
+    theirs.train(training)
+    x, y = random(5, 2, 8, 8), np.array([0, 2, 1, 1, 0])
+    for library, net, loss in (
+        (tg, ours, nn.CrossEntropyLoss(label_smoothing=0.1)),
+        (torch, theirs, torch.nn.CrossEntropyLoss(label_smoothing=0.1)),
+    ):
+        z = library.tensor(x, requires_grad=True)
+        (dz,) = library.autograd.grad(loss(net(z), library.tensor(y)), z, create_graph=True)
+        (dz**2).sum().backward()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        if expected[name].grad is None:
+            assert parameter.grad is None or not parameter.grad.numpy().any(), name
+        else:
+            np.testing.assert_allclose(
+                parameter.grad.numpy(), expected[name].grad.numpy(), rtol=1e-8, atol=1e-12, err_msg=name
+            )

@@ -107,7 +107,12 @@ def test_second_derivatives_of_cross_entropy():
 
 
 ERRORS = {
-    "class too large": (IndexError, [0, 3, 1, 1, 2], {}, "cross_entropy: target holds class 3; there are 3 classes, 0 to 2"),
+    "class too large": (
+        IndexError,
+        [0, 3, 1, 1, 2],
+        {},
+        "cross_entropy: target holds class 3; there are 3 classes, 0 to 2",
+    ),
     "class negative": (IndexError, [0, -1, 1, 1, 2], {}, "cross_entropy: target holds class -1; there are 3 classes"),
     "shape": (
         RuntimeError,
@@ -122,9 +127,19 @@ ERRORS = {
         r"target of shape \(5,\) has dtype float32; it takes class numbers \(int64\) of shape \(5,\), or probabilities",
     ),
     "weight": (RuntimeError, [0] * 5, {"weight": tg.ones(4)}, r"weight has shape \(4,\); an input .* needs \(3,\)"),
-    "reduction": (ValueError, [0] * 5, {"reduction": "max"}, "reduction is 'max'; it must be one of 'none', 'mean', 'sum'"),
+    "reduction": (
+        ValueError,
+        [0] * 5,
+        {"reduction": "max"},
+        "reduction is 'max'; it must be one of 'none', 'mean', 'sum'",
+    ),
     "smoothing": (ValueError, [0] * 5, {"label_smoothing": 1.5}, "label_smoothing is 1.5; it must be from 0 to 1"),
-    "ignored probabilities": (ValueError, SCORES, {"ignore_index": 1}, "ignore_index is 1, but the target holds probab"),
+    "ignored probabilities": (
+        ValueError,
+        SCORES,
+        {"ignore_index": 1},
+        "ignore_index is 1, but the target holds probab",
+    ),
 }
 
 
@@ -139,6 +154,26 @@ def test_a_wrong_class_on_a_device_that_is_not_asked_gives_nan():
     x = tg.tensor(SCORES, device="standin")
     loss = F.cross_entropy(x, tg.tensor([0, 3, 1, 1, 2], device="standin"), reduction="none")
     assert [math.isnan(value) for value in loss.tolist()] == [False, True, False, False, False]
+
+
+def test_an_empty_batch():
+    """As PyTorch: the mean of nothing is nan, the sum 0."""
+    x, y = tg.zeros(0, 3), tg.zeros(0, dtype=tg.int64)
+    assert math.isnan(F.cross_entropy(x, y).item())
+    assert F.cross_entropy(x, y, reduction="sum").item() == 0
+
+
+def test_class_numbers_of_any_integer_type():
+    x = tg.tensor(SCORES)
+    expected = F.cross_entropy(x, tg.tensor(CLASSES)).item()
+    for dtype in (tg.int8, tg.uint8, tg.int32):
+        assert F.cross_entropy(x, tg.tensor(CLASSES, dtype=dtype)).item() == expected
+
+
+def test_a_target_on_another_device():
+    message = r"cross_entropy: target is on 'cpu' and input on 'standin:0'; move it with .to\('standin:0'\)"
+    with pytest.raises(RuntimeError, match=message):
+        F.cross_entropy(tg.tensor(SCORES, device="standin"), tg.tensor(CLASSES))
 
 
 def test_errors_of_a_loss_layer_name_it():
@@ -156,7 +191,7 @@ def test_errors_of_a_loss_layer_name_it():
 
 def test_the_weight_of_a_loss_moves_with_it():
     loss = nn.CrossEntropyLoss(tg.tensor(WEIGHTS)).to("standin")
-    assert str(loss.weight.device) == "standin"
+    assert loss.weight.device.type == "standin"
     assert list(loss.state_dict()) == ["weight"]
     assert list(loss.parameters()) == []
 
@@ -167,12 +202,16 @@ def test_mse_loss():
     assert F.mse_loss(x, y, reduction="sum").item() == 10
     F.mse_loss(x, y).backward()
     assert x.grad.tolist() == [1, 3]
-    with pytest.raises(RuntimeError, match=r"mse_loss: input has shape \(2, 1\) and target \(2,\); they must be the same"):
+    with pytest.raises(
+        RuntimeError, match=r"mse_loss: input has shape \(2, 1\) and target \(2,\); they must be the same"
+    ):
         nn.MSELoss()(tg.zeros(2, 1), tg.zeros(2))
 
 
 def test_nll_loss_takes_no_probabilities():
-    with pytest.raises(RuntimeError, match=r"nll_loss: target of shape \(5, 3\) has dtype float64; it takes class numbers"):
+    with pytest.raises(
+        RuntimeError, match=r"nll_loss: target of shape \(5, 3\) has dtype float64; it takes class numbers"
+    ):
         F.nll_loss(tg.tensor(SCORES), tg.tensor(SCORES))
 
 

@@ -77,7 +77,16 @@ def test_a_shared_parameter_is_given_once():
 
 def test_modules_children_and_buffers():
     net = Net()
-    assert names(net.named_modules()) == ["", "block", "block.first", "rest", "rest.0", "rest.1", "rest.1.0", "rest.1.1"]
+    assert names(net.named_modules()) == [
+        "",
+        "block",
+        "block.first",
+        "rest",
+        "rest.0",
+        "rest.1",
+        "rest.1.0",
+        "rest.1.1",
+    ]
     assert len(list(net.modules())) == 8
     assert names(net.named_children()) == ["block", "rest"]
     assert names(net.block.named_children()) == ["first"]
@@ -372,7 +381,9 @@ def test_to_a_dtype_keeps_the_parameters_and_leaves_integers():
 
 
 def test_to_refuses_what_is_no_place():
-    with pytest.raises(TypeError, match=r"Module.to: got dtype int64; parameters and buffers take floating-point dtypes"):
+    with pytest.raises(
+        TypeError, match=r"Module.to: got dtype int64; parameters and buffers take floating-point dtypes"
+    ):
         nn.Linear(1, 1).to(tg.int64)
     with pytest.raises(TypeError, match=r"Module.to: got 'gpu'; it takes a device, a dtype or a Tensor"):
         nn.Linear(1, 1).to("gpu")
@@ -382,7 +393,7 @@ def test_to_another_dtype_invalidates_an_older_graph():
     net = nn.Linear(2, 2)
     z = net(tg.ones(1, 2, requires_grad=True)).sum()
     net.double()
-    with pytest.raises(RuntimeError, match="changed in place by Module.to"):
+    with pytest.raises(RuntimeError, match=r"changed in place by Module.to"):
         z.backward()
 
 
@@ -392,7 +403,7 @@ def test_to_a_device_and_back():
     x = tg.tensor([[1.0, 2.0], [3.0, 5.0]])
     expected = net(x).tolist()
     net.to("standin")
-    assert {str(value.device) for value in net.state_dict().values()} == {"standin"}
+    assert {value.device.type for value in net.state_dict().values()} == {"standin"}
     np.testing.assert_allclose(net(x.to("standin")).tolist(), expected, rtol=1e-6)
     assert str(net.cpu()[1].running_mean.device) == "cpu"
     assert net[0].weight.tolist() == before
@@ -400,7 +411,7 @@ def test_to_a_device_and_back():
 
 def test_mixed_devices_name_the_layer():
     net = nn.Sequential(nn.Linear(2, 2)).to("standin")
-    with pytest.raises(RuntimeError, match=r"x on 'cpu', w on 'standin'.*\[in layer '0', a Linear\]"):
+    with pytest.raises(RuntimeError, match=r"x on 'cpu', w on 'standin:0'.*\[in layer '0', a Linear\]"):
         net(tg.ones(1, 2))
 
 
@@ -430,7 +441,9 @@ def test_a_deep_copy_keeps_ties_between_parameters():
 
 
 def test_repr_indents_and_collapses():
-    assert repr(Net()) == """\
+    assert (
+        repr(Net())
+        == """\
 Net(
   (block): Block(
     (first): Linear(in_features=3, out_features=3, bias=True)
@@ -444,6 +457,7 @@ Net(
     )
   )
 )"""
+    )
     assert repr(nn.ModuleList(nn.ReLU() for _ in range(3))) == "ModuleList(\n  (0-2): 3 x ReLU()\n)"
     assert repr(nn.Parameter(tg.zeros(2))) == "Parameter containing:\ntensor([0., 0.], requires_grad=True)"
 

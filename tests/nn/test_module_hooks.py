@@ -36,7 +36,9 @@ def test_hooks_replace_arguments_and_output():
 
 def test_hooks_with_keyword_arguments():
     layer, seen = Double(), []
-    layer.register_forward_pre_hook(lambda module, args, kwargs: (args, {"times": kwargs["times"] + 1}), with_kwargs=True)
+    layer.register_forward_pre_hook(
+        lambda module, args, kwargs: (args, {"times": kwargs["times"] + 1}), with_kwargs=True
+    )
     layer.register_forward_hook(lambda module, args, kwargs, output: seen.append(kwargs), with_kwargs=True)
     assert layer(1, times=4) == 5
     assert seen == [{"times": 5}]
@@ -45,7 +47,9 @@ def test_hooks_with_keyword_arguments():
 def test_a_pre_hook_with_keywords_must_return_the_pair():
     layer = Double()
     layer.register_forward_pre_hook(lambda module, args, kwargs: args, with_kwargs=True)
-    with pytest.raises(RuntimeError, match=r"forward pre-hook of Double: it returned \(1,\).* the pair \(args, kwargs\)"):
+    with pytest.raises(
+        RuntimeError, match=r"forward pre-hook of Double: it returned \(1,\).* the pair \(args, kwargs\)"
+    ):
         layer(1)
 
 

@@ -198,8 +198,8 @@ for _name, _function, _numpy, _values in [
     ("Clone", tg.clone, lambda x: x, signed),
 ]:
 
-    def _oracle(torch: Any, x: Any, name: str = _name.lower()) -> Any:
-        return x * 1 if name == "identity" else getattr(torch, name)(x)
+    def _oracle(torch: Any, x: Any, name: str = _name) -> Any:
+        return x * 1 if name == "Identity" else getattr(torch, name.lower())(x)
 
     for _shape in [(), (3,), (2, 1, 3), (0, 2)]:
         row(_name, "x".join(map(str, _shape)) or "0d", _function, [_values(*_shape)], _numpy, oracle=_oracle)
@@ -311,7 +311,7 @@ for _note, _shape, _dim, _keepdim in [
             lambda x, f=_function, d=_dim, k=_keepdim: f(x, d, k),
             [apart(*_shape)],
             lambda x, m=_method, d=_dim, k=_keepdim: getattr(x, m)(axis=d, keepdims=k),
-            oracle=lambda torch, x, name=_name.lower(), d=_dim, k=_keepdim: getattr(torch, name)(
+            oracle=lambda torch, x, name=_name, d=_dim, k=_keepdim: getattr(torch, name.lower())(
                 x, () if d is None else d, keepdim=k
             ),
         )

@@ -52,6 +52,8 @@ def tangent(function: Any, values: Any, direction: Any, device: str) -> Any:
         (lambda x: x.amax(1), [[2.0, 2.0], [1.0, 3.0]], [[0.5, 0.5], [0, 1]]),
         (lambda x: x.max(1).values, [[2.0, 2.0], [1.0, 3.0]], [[1, 0], [0, 1]]),
         (lambda x: x.min(0)[0], [[2.0, 2.0], [2.0, 3.0]], [[1, 1], [0, 0]]),
+        (lambda x: x.std(), [2.0, 2.0, 2.0], [0, 0, 0]),
+        (lambda x: x.std(1), [[2.0, 2.0], [1.0, 3.0]], [[0, 0], [-(0.5**0.5), 0.5**0.5]]),
         (tg.sign, [-1.0, 0.0, 1.0], None),
     ],
 )
@@ -139,8 +141,8 @@ def test_probabilities_are_stable(far, device):
     np.testing.assert_allclose(z.tolist(), [[min(-far, 0), min(far, 0)], [-math.log(2)] * 2], rtol=1e-6)
     assert np.isfinite(tg.logsumexp(x, 1).tolist()).all() and np.isfinite(tg.softmax(x, 1).tolist()).all()
     z.sum().backward()
-    # 1 - 2 p
-    np.testing.assert_allclose(x.grad.tolist(), [[1, -1] if far < 0 else [1, -1], [0, 0]] if far > 0 else [[-1, 1], [0, 0]])
+    # 1 - 2 p, and p is 0 or 1 in the first row, 1/2 in the second
+    np.testing.assert_allclose(x.grad.tolist(), [[1, -1] if far > 0 else [-1, 1], [0, 0]])
     assert tg.sigmoid(tg.tensor([far], device=device)).tolist() == [1.0 if far > 0 else 0.0]
 
 

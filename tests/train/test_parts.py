@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 import time
@@ -187,6 +188,13 @@ def test_a_narrow_terminal_gets_a_line_that_fits(clock, monkeypatch):
     progress.update("epoch 1/4", 0.25, "loss 1.2345  accuracy 97.12 %  12,345 images/s")
     (row,) = screen.rows()
     assert row == "epoch 1/4  loss 1.2345  accuracy 97.12"  # and a space: 39 characters
+
+
+def test_a_terminal_that_does_not_know_its_width_counts_as_80_wide(clock, terminal, monkeypatch):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((0, 0)))
+    screen = Screen(tty=True)
+    Progress(screen).update("epoch 1/4", 0.5, "loss 1")
+    assert screen.rows() == ["epoch 1/4  ━━━━━━━━━━━━━━━───────────────  loss 1  0:00 left"]
 
 
 def test_a_terminal_without_unicode_gets_a_bar_too(clock, terminal):

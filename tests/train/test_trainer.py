@@ -170,17 +170,3 @@ def test_nothing_to_train_on_or_to_try():
         trainer.fit(DataLoader(points(3), batch_size=4, drop_last=True), 1)
     with pytest.raises(ArgumentError, match="evaluate: there is no batch"):
         trainer.evaluate([])
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_the_figures_are_those_of_the_cpu():
-    rows = []
-    for device in ("cpu", "cuda"):
-        model, _ = make()
-        model.to(device)
-        optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, device=device)
-        rows.append(trainer.fit(DataLoader(points(), batch_size=4), 2, DataLoader(points(10, seed=1), batch_size=7)))
-    for on_cpu, on_gpu in zip(*rows):
-        assert on_gpu.train_loss == pytest.approx(on_cpu.train_loss, rel=1e-4)
-        assert on_gpu.validation_accuracy == on_cpu.validation_accuracy
