@@ -45,10 +45,10 @@ def batch_norm(
         )
     norm = BatchNorm(float(eps))
     z = norm(input, weight, bias)
-    if running_mean is not None:
+    if running_mean is not None and count:
         _move(running_mean, norm.mean, momentum)
-    if running_var is not None:
-        _move(running_var, norm.var * (count / max(count - 1, 1)), momentum)
+    if running_var is not None and count:
+        _move(running_var, norm.var * (count / (count - 1)), momentum)
     return z
 
 

@@ -138,6 +138,9 @@ class Primitive:
             raise TypeError(f"primitive {cls.__name__}: its docstring must be its formula")
         cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         cls.settings = () if cls.__init__ is object.__init__ else tuple(_parameters(cls.__init__))
+        taken = sorted(set(cls.settings) & set(Primitive.__slots__))
+        if taken:
+            raise TypeError(f"primitive {cls.__name__}: a setting is called {taken[0]!r}, a name that every node uses itself")
         forward = inspect.signature(cls.forward).parameters.values()
         variadic = any(p.kind is p.VAR_POSITIONAL for p in forward)
         cls.inputs = () if variadic else tuple(_parameters(cls.forward))
@@ -255,7 +258,8 @@ class Primitive:
             )
         if isinstance(error, ValueError):
             shapes = [f"{name} of shape {x.shape}" for name, x in self._named(inputs) if isinstance(x, Tensor)]
-            return ShapeError(f"{self.name}: got {', '.join(shapes)}: {error}")
+            rule = "sizes must be equal or 1, compared from the last dimension" if self.broadcasts else str(error)
+            return ShapeError(f"{self.name}: got {', '.join(shapes)}; {rule}")
         return None
 
     def _named(self, inputs: tuple[Any, ...]) -> list[tuple[str, Any]]:
@@ -293,7 +297,7 @@ class Primitive:
 
     def output_is_shared(self, storage: Storage) -> None:
         """Told when the output Tensor's memory gets a Storage: from now on it may be changed in place."""
-        if -1 in self.keeps:
+        if -1 in self.keeps and type(self.saved) is list and self.saved[self.keeps.index(-1)] is not None:
             self.make_extra().output_storage = storage
 
     def _finish_several(
@@ -383,7 +387,9 @@ class Primitive:
             self._check_output()
         values = []
         for index, (position, value) in enumerate(zip(self.keeps, self.saved)):
-            if position < 0:
+            if value is None:
+                pass  # an input that is None, or what this application does not need
+            elif position < 0:
                 out = Tensor(value)
                 out.tracked, out.node = True, self
                 if self.extra is not None and self.extra.output_tangents:

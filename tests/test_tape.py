@@ -76,6 +76,20 @@ def test_a_primitive_is_checked_when_it_is_defined():
         type("NoVjp", (Linear,), {"__doc__": "z = x", "forward": lambda self, x: x})
     with pytest.raises(TypeError, match="NoJvp has no jvp"):
         type("NoJvp", (Primitive,), {"__doc__": "z = x", "forward": lambda self, x: x, "vjp": lambda self, dz: dz})
+    with pytest.raises(TypeError, match="BadSetting: a setting is called 'order'"):
+
+        class BadSetting(Linear):
+            """z = x"""
+
+            def __init__(self, order: int) -> None:
+                self.order = order
+
+            def forward(self, x: Any) -> Any:
+                return x
+
+            def vjp(self, dz: Any) -> Any:
+                return dz
+
     with pytest.raises(TypeError, match=r"Misnamed: vjp asks for 'y'; there are x and out"):
         type(
             "Misnamed",

@@ -111,7 +111,8 @@ class NormalizationKernels:
         """x - logsumexp(x) along axis, without the rounding of log(softmax(x)); nan as softmax."""
         xp = self.xp
         z = self._below_greatest(summable(xp, x), axis)
-        z -= xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+        if z.size:
+            z -= xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
         return z.astype(x.dtype, copy=False)
 
     def _below_greatest(self, x: Array, axis: int) -> Array:

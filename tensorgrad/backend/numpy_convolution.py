@@ -270,8 +270,7 @@ def _correlate_grad(dz: Array, x: Array, windows: _Windows) -> Array:
 
 def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) -> Array:
     """dx of <dz, _correlate(x, w)>: the gradients of the columns, added back to where the windows lay in a frame."""
-    images, features, height, _ = dz.shape
-    channels = w.shape[1]
+    images, channels = dz.shape[0], w.shape[1]
     weight = _tiled_weight(w, windows)
     dx = channels_last((images, channels, *input_size), dz.dtype)
     rows_in_frame, rows_in_dx = reach(input_size[0], windows.frame[0], 1, -windows.before[0])
@@ -287,7 +286,7 @@ def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) 
             block = part[some]
             sums = frame[: len(block)]
             sums[...] = 0
-            for rows in chunks(height, block_rows):
+            for rows in chunks(windows.outputs[0], block_rows):
                 # (block, tile*O) @ (tile*O, KH*width*C)
                 dz_rows = block[:, rows].reshape(-1, weight.shape[0])
                 dcolumns = buffer[: len(dz_rows) * weight.shape[1]].reshape(len(dz_rows), -1)
@@ -391,7 +390,7 @@ def _pointwise(x: Array, w: Array) -> Array:
 
 def _pointwise_weight_grad(dz: Array, x: Array) -> Array:
     """dw[o, c] = sum over images and points of dz[n, o] x[n, c], as (O, C, 1, 1)."""
-    images, channels, height, width = x.shape
+    images, channels = x.shape[:2]
     features = dz.shape[1]
     if dz.flags.c_contiguous and x.flags.c_contiguous:
         dw = np.zeros((features, channels), dz.dtype)
@@ -444,8 +443,9 @@ def _depthwise_input_grad(
         for image in range(start, stop):
             source = np.ascontiguousarray(dz[image].transpose(1, 2, 0)).reshape(*outputs, channels, -1)
             for tap in windows:
-                seen = source[tap.rows, tap.columns] * factors[tap.row, tap.column]
-                dx[image, tap.input_rows, tap.input_columns] += seen.sum(axis=3) if features > channels else seen[..., 0]
+                part = source[tap.rows, tap.columns] * factors[tap.row, tap.column]
+                part = part.sum(axis=3) if features > channels else part[..., 0]
+                dx[image, tap.input_rows, tap.input_columns] += part
 
     share(images, work, dz.size * len(windows) >= SHARED_ELEMENTS)
     return dx.transpose(0, 3, 1, 2)

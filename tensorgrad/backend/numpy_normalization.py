@@ -104,9 +104,7 @@ class NumpyNormalizationKernels(NormalizationKernels):
         dtype = mean.dtype if weight is None else weight.dtype
         return blocks.back(dx), dw.astype(dtype), db.astype(dtype)
 
-    def normalize(
-        self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None
-    ) -> Array:
+    def normalize(self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None) -> Array:
         if x.dtype == np.float16:
             return self.normalize(x.astype(np.float32), mean, inv_std, weight, bias).astype(np.float16)
         blocks = _Blocks(x)
@@ -164,7 +162,8 @@ class _Blocks:
                     shape = some.stop - some.start, group.stop - group.start, points
                     self.list.append(_Block(shape, (some, group), group, (some, group)))
             self.sums_shape = images, channels
-        self.ones = np.ones(max((block.shape[0] for block in self.list), default=0) if self.channels_last else points, x.dtype)
+        summed = 0 if self.channels_last else 2  # the axis of a block along which `add_up` goes
+        self.ones = np.ones(max((block.shape[summed] for block in self.list), default=0), x.dtype)
 
     def view(self, x: Array) -> Array:
         """x, or an array of its shape, in the shape that blocks are cut from; copied if its memory order is another."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -38,43 +39,80 @@ class _Pool:
             return self.executor.submit(*call)
 
 
-class _BlasAtOneThread:
-    """A scope in which BLAS uses one thread; scopes of several threads may overlap, the last one out restores."""
+class _Blas:
+    """BLAS held to one thread while ours work.
+
+    Most builds have one number of threads for the whole process: it is changed by the first scope in and restored by the
+    last one out, however the scopes of several threads overlap. MKL, and whatever runs on OpenMP, have one for each thread:
+    it is changed around every part, in the thread that works on it.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.libraries: list[Any] | None = None
         self.scopes = 0
         self.before: list[int] = []
+        self.of_process: list[Any] = []
+        self.of_thread: list[Any] = []
+        self.found = False
 
-    def __enter__(self) -> None:
+    def find(self) -> None:
+        for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+            by_thread = library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
+            (self.of_thread if by_thread else self.of_process).append(library)
+        self.found = True
+
+    @contextmanager
+    def at_one_thread(self) -> Iterator[None]:
+        """Around a whole call of `share`."""
         with self.lock:
-            if self.libraries is None:
-                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if not self.found:
+                self.find()
             if self.scopes == 0:
-                self.before = [library.get_num_threads() for library in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
+                self.before = [library.get_num_threads() for library in self.of_process]
+                self.set([1] * len(self.before))
             self.scopes += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.scopes -= 1
+                if self.scopes == 0:
+                    self.set(self.before)
 
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.scopes -= 1
-            if self.scopes == 0:
-                for library, threads in zip(self.libraries or [], self.before):
-                    library.set_num_threads(threads)
+    def set(self, threads: list[int]) -> None:
+        for library, count in zip(self.of_process, threads):
+            # Newer versions of threadpoolctl let only one thread of the process change OpenBLAS, the first that did; our
+            # lock orders the changes, so whichever thread we are in may.
+            release = getattr(library, "clear_controlling_thread", None)
+            if release is not None:
+                release(force=True)
+            library.set_num_threads(count)
+            if release is not None:
+                release(force=True)
+
+    @contextmanager
+    def at_one_thread_here(self) -> Iterator[None]:
+        """Around one part, in its own thread."""
+        before = [library.get_num_threads() for library in self.of_thread]
+        for library in self.of_thread:
+            library.set_num_threads(1)
+        try:
+            yield
+        finally:
+            for library, count in zip(self.of_thread, before):
+                library.set_num_threads(count)
 
 
-_pool = _Pool(int(os.environ.get("TENSORGRAD_NUM_THREADS", "0")) or _available())
-_blas_at_one_thread = _BlasAtOneThread()
+_pool = _Pool(int(os.environ.get("TENSORGRAD_NUM_THREADS") or _available()))
+_blas = _Blas()
 _working = threading.local()  # .now: this thread is at work on a part
 
 
 def _after_fork() -> None:
     """A child has none of its parent's threads, so it must not wait for them: it makes its own."""
-    global _pool, _blas_at_one_thread
+    global _pool, _blas
     _pool = _Pool(_pool.threads)
-    _blas_at_one_thread = _BlasAtOneThread()
+    _blas = _Blas()
 
 
 if hasattr(os, "register_at_fork"):
@@ -114,7 +152,7 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
         task(0, count)
         return
     bounds = [count * part // parts for part in range(parts + 1)]
-    with _blas_at_one_thread:
+    with _blas.at_one_thread():
         others = [
             _pool.submit(contextvars.copy_context().run, _run, task, start, stop)
             for start, stop in zip(bounds[1:], bounds[2:])
@@ -130,6 +168,7 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
 def _run(task: Callable[[int, int], None], start: int, stop: int) -> None:
     _working.now = True
     try:
-        task(start, stop)
+        with _blas.at_one_thread_here():
+            task(start, stop)
     finally:
         _working.now = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.ops.operands import scalar_like, tensors
+from tensorgrad.ops.operands import as_tensor, scalar_like, tensors
 from tensorgrad.primitive import Bilinear, Linear, Primitive
 from tensorgrad.tensor import Tensor
 
@@ -68,15 +68,22 @@ class Divide(Primitive):
     def forward(self, x: Any, y: Any) -> Any:
         return backend_of(x).divide(x, y)
 
-    def jvp(self, dx: Any, dy: Any, y: Any, out: Any) -> Any:
-        if dy is None:
-            return backend_of(dx).divide(dx, y)
-        dtop = -out * dy if dx is None else dx - out * dy
-        return backend_of(dtop).divide(dtop, y)
+    def _record(self, inputs: Any, arrays: Any, parents: Any, out: Any) -> None:
+        Primitive._record(self, inputs, arrays, parents, out)
+        if parents[1] is None:
+            self.saved[0] = None  # only the cotangent of y needs x
 
-    def vjp(self, dz: Any, y: Any, out: Any) -> Any:
-        dx = backend_of(dz).divide(dz, y)
-        return dx, -dx * out if self.parents[1] is not None else None
+    def jvp(self, dx: Any, dy: Any, x: Any, y: Any) -> Any:
+        divide = backend_of(y if dx is None else dx).divide
+        if dy is None:
+            return divide(dx, y)
+        along_y = -divide(x, y) * dy
+        return divide(along_y if dx is None else dx + along_y, y)
+
+    def vjp(self, dz: Any, x: Any, y: Any) -> Any:
+        divide = backend_of(dz).divide
+        dx = divide(dz, y)
+        return dx, -dx * divide(x, y) if self.parents[1] is not None else None
 
 
 class Power(Primitive):
@@ -91,6 +98,11 @@ class Power(Primitive):
 
     def forward(self, x: Any, y: Any) -> Any:
         return backend_of(x).power(x, y)
+
+    def _record(self, inputs: Any, arrays: Any, parents: Any, out: Any) -> None:
+        Primitive._record(self, inputs, arrays, parents, out)
+        if parents[1] is None:
+            self.saved[2] = None  # only the cotangent of y needs z
 
     @staticmethod
     def slope_x(x: Any, y: Any) -> Any:
@@ -191,7 +203,7 @@ def power(x: Any, y: Any) -> Tensor:
 
 def negative(x: Tensor) -> Tensor:
     """-x"""
-    return Negative()(x)
+    return Negative()(as_tensor("negative", x))
 
 
 def square(x: Tensor) -> Tensor:

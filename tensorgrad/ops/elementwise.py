@@ -322,17 +322,17 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
-    return Relu()(x)
+    return Relu()(as_tensor("relu", x))
 
 
 def absolute(x: Tensor) -> Tensor:
     """|x|; the gradient at 0 is 0."""
-    return Abs()(x)
+    return Abs()(as_tensor("absolute", x))
 
 
 def sign(x: Tensor) -> Tensor:
     """-1, 0 or 1."""
-    return Sign()(x)
+    return Sign()(as_tensor("sign", x))
 
 
 def clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:

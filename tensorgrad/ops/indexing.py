@@ -120,17 +120,24 @@ class PutAlongAxis(Primitive):
 class Overwrite(Linear):
     """z = x, but the part of it that `view` looks at is y        dz = dx, but that part is dy
 
-    What writing into a view does to its base. `view` is an application of a View primitive.
+    What writing into a view does to its base. `view` is an application of a View primitive. `layout` names the dimensions as
+    they lie in the base's memory, outermost first: a copy of another layout need not have that view (a reshape may copy).
     """
 
-    __slots__ = ("view",)
+    __slots__ = ("layout", "view")
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, layout: tuple[int, ...] | None = None) -> None:
         self.view = view
+        self.layout = layout
 
     def forward(self, x: Any, y: Any) -> Any:
-        z = backend_of(x).copy(x)
-        self.part(z)[...] = y
+        backend = backend_of(x)
+        layout = self.layout or tuple(range(x.ndim))
+        back = tuple(layout.index(axis) for axis in range(x.ndim))
+        z = backend.transpose(backend.transpose(x, layout).copy(order="C"), back)
+        part = self.part(z)
+        assert part.size == 0 or backend.may_share_memory(part, z), f"{self.view!r} of a copy is no view"
+        part[...] = y
         return z
 
     def part(self, z: Any) -> Any:

@@ -87,7 +87,9 @@ def _overwritten(parent: Tensor, x: Tensor, view: View) -> Tensor:
     value = x.alias(None if x.extra is None else x.extra.tangents)
     fresh = type(view)(*[getattr(view, name) for name in view.settings])
     fresh.forward(before.array)  # lets it note the shapes it needs
-    return _WrittenInPlace(fresh)(before, value)
+    strides = before.array.strides
+    layout = tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+    return _WrittenInPlace(fresh, layout)(before, value)
 
 
 class _WrittenInPlace(Overwrite):
@@ -99,7 +101,7 @@ class _WrittenInPlace(Overwrite):
         return x
 
     def again(self, *inputs: Any) -> Any:
-        overwrite = Overwrite(self.view)
+        overwrite = Overwrite(self.view, self.layout)
         return overwrite(*inputs) if any(isinstance(x, Tensor) for x in inputs) else overwrite.forward(*inputs)
 
 

@@ -170,7 +170,9 @@ class Job:
         epochs = len(self.history)
         curves = f"{name}: {epochs} epoch{'s' if epochs > 1 else ''}, seed {self.seed}"
         least = least_smoothed_loss(self.recipe.label_smoothing, len(classes))
-        self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept, least))
+        changed = self.recipe.affine is not None or self.recipe.flip
+        training = "training (augmented images)" if changed else "training"
+        self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept, training, least))
         wrong = (test.data, result.labels, result.scores, classes, f"{name}, epoch {self.kept}")
         self._try(MISCLASSIFIED, lambda: draw_misclassified(self.folder / MISCLASSIFIED, *wrong))
         self._try(GRAPH, lambda: self._draw_graph(model))

@@ -21,11 +21,17 @@ WRONG_SHOWN = 50
 
 
 def draw_curves(
-    path: str | os.PathLike[str], history: Sequence[EpochMetrics], title: str, kept: int, least_loss: float = 0.0
+    path: str | os.PathLike[str],
+    history: Sequence[EpochMetrics],
+    title: str,
+    kept: int,
+    training: str = "training",
+    least_loss: float = 0.0,
 ) -> None:
     """Loss and accuracy over the epochs, side by side, as a PNG.
 
-    kept: the epoch whose model was kept. least_loss: what a perfect model would have, above 0 with label smoothing.
+    kept: the epoch whose model was kept. training: what to call the curve of the training images.
+    least_loss: what a perfect model would have, above 0 with label smoothing.
     Raises ImportError where matplotlib is missing.
     """
     from matplotlib.ticker import MaxNLocator
@@ -34,12 +40,13 @@ def draw_curves(
     figure.suptitle(title, fontsize=13)
     losses, accuracies = figure.subplots(1, 2)
     epochs = [row.epoch for row in history]
-    _curve(losses, epochs, [row.train_loss for row in history], [row.validation_loss for row in history])
+    _curve(losses, epochs, training, [row.train_loss for row in history], [row.validation_loss for row in history])
     losses.set(title="Loss (lower is better)", ylabel="mean cross entropy of an image, in nats")
     losses.set_ylim(bottom=0)
     _curve(
         accuracies,
         epochs,
+        training,
         [100 * row.train_accuracy for row in history],
         [None if row.validation_accuracy is None else 100 * row.validation_accuracy for row in history],
     )
@@ -119,9 +126,9 @@ def _save(figure: Any, path: str | os.PathLike[str]) -> None:
         figure.savefig(draft, format="png")
 
 
-def _curve(axes: Any, epochs: list[int], train: list[float], validation: list[float | None]) -> None:
+def _curve(axes: Any, epochs: list[int], training: str, train: list[float], validation: list[float | None]) -> None:
     mark = "o" if len(epochs) <= 30 else None
-    axes.plot(epochs, train, color=BLUE, linestyle="-", marker=mark, markersize=4, label="training (augmented images)")
+    axes.plot(epochs, train, color=BLUE, linestyle="-", marker=mark, markersize=4, label=training)
     if all(value is not None for value in validation):
         square = "s" if mark else None
         axes.plot(epochs, validation, color=ORANGE, linestyle="--", marker=square, markersize=4, label="validation")

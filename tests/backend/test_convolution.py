@@ -269,5 +269,11 @@ def test_pytorch_refuses_the_same(arguments: Any):
     layer, _ = arguments
     with pytest.raises((RuntimeError, ValueError)):
         torch.nn.functional.conv2d(
-            torch.zeros(layer.x), torch.zeros(layer.w), None, layer.stride, layer.padding[::2], layer.dilation, layer.groups
+            torch.zeros(layer.x),
+            torch.zeros(layer.w),
+            None,
+            layer.stride,
+            layer.padding[::2],
+            layer.dilation,
+            layer.groups,
         )

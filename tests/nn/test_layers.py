@@ -309,6 +309,12 @@ def test_batch_norm_keeps_float32_and_does_not_move_in_evaluation():
     assert layer.running_mean.tolist() == before
 
 
+def test_an_empty_batch_leaves_the_running_statistics():
+    layer = nn.BatchNorm2d(2)
+    assert layer(tg.zeros(0, 2, 3, 3)).shape == (0, 2, 3, 3)
+    assert (layer.running_mean.tolist(), layer.running_var.tolist()) == ([0, 0], [1, 1])
+
+
 def test_batch_norm_errors_change_nothing():
     layer = nn.BatchNorm2d(3)
     message = r"one value per channel; training needs more, its variance would be 0 \[in the BatchNorm2d\]"

@@ -545,6 +545,27 @@ row(
 )
 row("_WrittenInPlace", "value", _written(lambda z, y: z[1].add_(y)), [signed(3), signed()], lambda x, y: x + [0, y, 0])
 row(
+    "_WrittenInPlace",
+    "cotangent-broadcast",
+    lambda x, y: _written(lambda z, y: z.view(6)[2:5].mul_(y))(x, y).sum(0),
+    [signed(3, 2), signed(3)],
+    lambda x, y: np.array([x[0, 0] + x[1, 0] * y[0] + x[2, 0] * y[2], x[0, 1] + x[1, 1] * y[1] + x[2, 1]]),
+)
+row(
+    "_WrittenInPlace",
+    "cotangent-turned",
+    lambda x, y: _written(lambda z, y: z.view(6)[:2].mul_(y))(x, y).T * 1,
+    [signed(3, 2), signed(2)],
+    lambda x, y: np.array([x[0] * y, x[1], x[2]]).T,
+)
+row(
+    "_WrittenInPlace",
+    "base-turned",
+    lambda x, y: _written(lambda z, y: z.T.view(6)[1:3].mul_(y))(x.T, y).sum(1),
+    [signed(3, 2), signed(2)],
+    lambda x, y: np.array([x[0, 0] + x[1, 0] * y[1] + x[2, 0], x[0, 1] * y[0] + x[1, 1] + x[2, 1]]),
+)
+row(
     "Scattered",
     "list",
     _written(lambda z, y: z.__setitem__([2, 0], y)),

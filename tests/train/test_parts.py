@@ -384,12 +384,12 @@ def test_curves_show_the_figures(tmp_path, figures):
     from tensorgrad.train.pictures import draw_curves
 
     history = [row(1, train_loss=2.0), row(2, validation_accuracy=0.5), row(3)]
-    draw_curves(tmp_path / CURVES, history, "lenet5 on digits", kept=2, least_loss=0.5)
+    draw_curves(tmp_path / CURVES, history, "lenet5 on digits", kept=2, training="training (augmented)", least_loss=0.5)
     assert png_size(tmp_path / CURVES) == (1152, 528)
     (figure,) = figures
     losses, accuracies = figure.axes
     found = lines_of(losses)
-    assert found["training (augmented images)"] == [(1, 2.0), (2, 1.5), (3, 1.5)]
+    assert found["training (augmented)"] == [(1, 2.0), (2, 1.5), (3, 1.5)]
     assert found["validation"] == [(1, 1.25), (2, 1.25), (3, 1.25)]
     assert "the model kept (epoch 2)" in found
     assert "least loss that label smoothing allows" in found
@@ -405,7 +405,7 @@ def test_curves_without_validation_and_of_one_epoch(tmp_path, figures):
 
     history = [row(1, validation_loss=None, validation_accuracy=None)]
     draw_curves(tmp_path / CURVES, history, "t", kept=1)
-    assert set(lines_of(figures[0].axes[0])) == {"training (augmented images)"}
+    assert set(lines_of(figures[0].axes[0])) == {"training"}
     assert [tick for tick in figures[0].axes[0].get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
