@@ -121,7 +121,7 @@ def full(
     size: Any, fill_value: float, *, dtype: Any = None, device: Place = None, requires_grad: bool = False
 ) -> Tensor:
     """`fill_value` everywhere; its type decides the dtype unless that is named."""
-    shape = _checked_shape("full", (size,) if not isinstance(size, int) else (size,))
+    shape = _checked_shape("full", (size,))
     kind = numpy.dtype(dtype) if dtype is not None else _dtype_for(fill_value)
     return _finished(backend_for(device).full(shape, fill_value, kind), requires_grad)
 

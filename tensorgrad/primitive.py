@@ -140,7 +140,9 @@ class Primitive:
         cls.settings = () if cls.__init__ is object.__init__ else tuple(_parameters(cls.__init__))
         taken = sorted(set(cls.settings) & set(Primitive.__slots__))
         if taken:
-            raise TypeError(f"primitive {cls.__name__}: a setting is called {taken[0]!r}, a name that every node uses itself")
+            raise TypeError(
+                f"primitive {cls.__name__}: a setting is called {taken[0]!r}, a name that every node uses itself"
+            )
         forward = inspect.signature(cls.forward).parameters.values()
         variadic = any(p.kind is p.VAR_POSITIONAL for p in forward)
         cls.inputs = () if variadic else tuple(_parameters(cls.forward))

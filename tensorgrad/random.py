@@ -7,6 +7,9 @@ same seed gives the same numbers on the CPU and on a GPU.
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -76,7 +79,39 @@ class Generator:
         return backend_for(device).from_host(numpy.asarray(values).astype(dtype, copy=False))
 
 
-default_generator = Generator(0)
+class _Standing(threading.local):
+    stream: numpy.random.Generator | None = None
+
+
+_standing = _Standing()
+
+
+class _LibraryGenerator(Generator):
+    """The library's own. In a thread that loads a batch, that batch's stream stands in for it."""
+
+    _own: numpy.random.Generator
+
+    @property  # type: ignore[override]
+    def numpy(self) -> numpy.random.Generator:
+        return self._own if _standing.stream is None else _standing.stream
+
+    @numpy.setter
+    def numpy(self, stream: numpy.random.Generator) -> None:
+        self._own = stream
+
+
+@contextmanager
+def standing_in(stream: numpy.random.Generator) -> Iterator[None]:
+    """Inside, and in this thread only, whatever draws from the default generator draws from `stream`."""
+    before = _standing.stream
+    _standing.stream = stream
+    try:
+        yield
+    finally:
+        _standing.stream = before
+
+
+default_generator = _LibraryGenerator(0)
 default_generator.seed()
 
 

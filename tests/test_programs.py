@@ -39,7 +39,15 @@ PURE = [
     "x[[2, 0, 1]] * y",
     "x.clone()",
 ]
-VIEWS = ["x.T", "x.view(3, 3)", "x.reshape(9).view(3, 3)", "x[:]", "x.transpose(0, 1)", "x.unsqueeze(0)[0]", "x.detach()"]
+VIEWS = [
+    "x.T",
+    "x.view(3, 3)",
+    "x.reshape(9).view(3, 3)",
+    "x[:]",
+    "x.transpose(0, 1)",
+    "x.unsqueeze(0)[0]",
+    "x.detach()",
+]
 IN_PLACE = [
     "x.mul_(0.5)",
     "x.add_(y.clone())",
@@ -62,7 +70,7 @@ IN_PLACE = [
 
 
 def program(seed: int) -> list[str]:
-    """Lines over variables v0, v1 (the leaves) and v2, v3, ... """
+    """Lines over variables v0, v1 (the leaves) and v2, v3, ..."""
     choice = random.Random(seed)
     lines, count = ["v2 = v0 * 1", "v3 = v1 + v0"], 4
     for _ in range(choice.randint(4, 10)):
@@ -77,9 +85,21 @@ def program(seed: int) -> list[str]:
         else:
             line = f"v{count} = " + choice.choice(PURE)
             count += 1
-        words = line.replace("lib.", "\0").replace("exp", "\1").replace("expand", "\2").replace("max", "\3").replace("copy", "\4")
+        words = (
+            line.replace("lib.", "\0")
+            .replace("exp", "\1")
+            .replace("expand", "\2")
+            .replace("max", "\3")
+            .replace("copy", "\4")
+        )
         words = words.replace("y", "\5").replace("x", x).replace("\5", y)
-        lines.append(words.replace("\0", "lib.").replace("\1", "exp").replace("\2", "expand").replace("\3", "max").replace("\4", "copy"))
+        lines.append(
+            words.replace("\0", "lib.")
+            .replace("\1", "exp")
+            .replace("\2", "expand")
+            .replace("\3", "max")
+            .replace("\4", "copy")
+        )
     used = [f"v{i}" for i in range(2, count)]
     lines.append("z = " + " + ".join(f"({v} * {0.5 + 0.1 * i}).sum()" for i, v in enumerate(used)))
     return lines
@@ -135,7 +155,9 @@ def test_programs_agree_with_pytorch(block: int):
         text = f"seed {seed}\n" + "\n".join(lines) + f"\nours {ours}\ntheirs {theirs}"
         for a, b in zip(ours, theirs):
             if isinstance(b, str):
-                refused += 1  # PyTorch writes a result over its input where we keep both: what it refuses may be right here
+                refused += (
+                    1  # PyTorch writes a result over its input where we keep both: what it refuses may be right here
+                )
                 break
             assert not isinstance(a, str), text
             assert np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-8, atol=1e-8), text

@@ -6,9 +6,8 @@ All else in `tensorgrad.data` works on NumPy arrays and imports this file.
 from __future__ import annotations
 
 import random as python_random
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -53,31 +52,18 @@ def take(tensor: Tensor, indices: Sequence[int]) -> Any:
 # process this happens; so a batch depends on the seed and on its number only.
 
 
-class _Drawing(threading.local):
-    stream: np.random.Generator | None = None
-
-
-_drawing = _Drawing()
-
-
 def current_generator() -> np.random.Generator:
     """The NumPy Generator to draw from: of the batch being loaded, or else the library's default generator.
 
-    What a dataset or a transform draws from here is governed by `tensorgrad.manual_seed` and does not depend on how
-    many workers load.
+    What a dataset or a transform draws from here, or by functions such as `tensorgrad.rand`, is governed by
+    `tensorgrad.manual_seed` and does not depend on how many workers load.
     """
-    return random.default_generator.numpy if _drawing.stream is None else _drawing.stream
+    return random.default_generator.numpy
 
 
-@contextmanager
-def drawing_from(seed: int, number: int) -> Iterator[None]:
-    """Inside, `current_generator()` of this thread is the stream of batch `number` of the epoch with this seed."""
-    before = _drawing.stream
-    _drawing.stream = np.random.default_rng(batch_seed(seed, number))
-    try:
-        yield
-    finally:
-        _drawing.stream = before
+def drawing_from(seed: int, number: int) -> AbstractContextManager[None]:
+    """Inside, this thread draws from the stream of batch `number` of the epoch with this seed."""
+    return random.standing_in(np.random.default_rng(batch_seed(seed, number)))
 
 
 def batch_seed(seed: int, number: int) -> np.random.SeedSequence:

@@ -104,9 +104,10 @@ def test_one_seed_gives_the_same_batches_in_the_same_order_however_they_are_load
     assert not np.array_equal(first[0][0], second[0][0])  # the next epoch has its own order and augmentation
 
 
+@pytest.mark.parametrize("draw", [lambda: current_generator().random(3), lambda: tensorgrad.rand(3)])
 @pytest.mark.parametrize("way", THREADS)
-def test_single_items_draw_from_their_batch_too(way):
-    data = Items(20, lambda index: current_generator().random(3))
+def test_single_items_draw_from_their_batch_too(way, draw):
+    data = Items(20, lambda index: draw())
     tensorgrad.manual_seed(1)
     reference = [batch.numpy() for batch in DataLoader(data, batch_size=4)]
     tensorgrad.manual_seed(1)

@@ -1,0 +1,45 @@
+"""The README's code runs, and shows the example that is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def block_with(text: str) -> str:
+    found = [block for block in BLOCKS if text in block]
+    assert len(found) == 1, f"{len(found)} blocks of the README hold {text!r}"
+    return found[0]
+
+
+def test_the_loop_is_the_example():
+    example = (ROOT / "examples" / "train_lenet.py").read_text(encoding="utf-8")
+    assert block_with("for epoch in range(epochs)").strip() == example[example.index("import sys") :].strip()
+
+
+def test_the_derivatives_run():
+    names: dict[str, object] = {}
+    exec(block_with("gradcheck"), names)
+    assert names["g"].tolist() == [3.0, 12.0, 27.0]
+
+
+def test_the_graph_is_drawn(tmp_path, monkeypatch):
+    from tensorgrad.graph import dot_is_here
+
+    if not dot_is_here():
+        pytest.skip("the program dot of Graphviz is not installed")
+    monkeypatch.chdir(tmp_path)
+    exec(block_with("lenet5.svg"), {})
+    assert "Conv2d" in (tmp_path / "lenet5.svg").read_text(encoding="utf-8")
+
+
+def test_what_it_links_to_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)|src=\"([^\"]+)\"", README)
+    assert links
+    for link in links:
+        target = next(part for part in link if part)
+        assert (ROOT / target).exists(), target
