@@ -157,6 +157,16 @@ import tensorgrad.autograd  # noqa: E402
 import tensorgrad.nn  # noqa: E402
 import tensorgrad.optim  # noqa: E402
 
+
+def __getattr__(name: str) -> object:
+    """The parts that few programs need are imported when they are first asked for."""
+    if name in ("data", "graph", "io", "models", "train"):
+        import importlib
+
+        return importlib.import_module(f"tensorgrad.{name}")
+    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
+
+
 __all__ = [
     "Device",
     "Generator",

@@ -126,9 +126,11 @@ class Overwrite(Linear):
 
     __slots__ = ("layout", "view")
 
-    def __init__(self, view: View, layout: tuple[int, ...] | None = None) -> None:
+    layout: tuple[int, ...] | None
+
+    def __init__(self, view: View) -> None:
         self.view = view
-        self.layout = layout
+        self.layout = None
 
     def forward(self, x: Any, y: Any) -> Any:
         backend = backend_of(x)
@@ -139,6 +141,11 @@ class Overwrite(Linear):
         assert part.size == 0 or backend.may_share_memory(part, z), f"{self.view!r} of a copy is no view"
         part[...] = y
         return z
+
+    def again(self, *inputs: Any) -> Any:
+        fresh = Overwrite(self.view)
+        fresh.layout = self.layout
+        return fresh(*inputs) if any(isinstance(x, Tensor) for x in inputs) else fresh.forward(*inputs)
 
     def part(self, z: Any) -> Any:
         """The part of an array that the view looks at."""

@@ -88,8 +88,10 @@ def _overwritten(parent: Tensor, x: Tensor, view: View) -> Tensor:
     fresh = type(view)(*[getattr(view, name) for name in view.settings])
     fresh.forward(before.array)  # lets it note the shapes it needs
     strides = before.array.strides
-    layout = tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
-    return _WrittenInPlace(fresh, layout)(before, value)
+    written = _WrittenInPlace(fresh)
+    written.layout = tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+    result: Tensor = written(before, value)
+    return result
 
 
 class _WrittenInPlace(Overwrite):
@@ -99,10 +101,6 @@ class _WrittenInPlace(Overwrite):
 
     def forward(self, x: Any, y: Any) -> Any:
         return x
-
-    def again(self, *inputs: Any) -> Any:
-        overwrite = Overwrite(self.view, self.layout)
-        return overwrite(*inputs) if any(isinstance(x, Tensor) for x in inputs) else overwrite.forward(*inputs)
 
 
 def refresh_views(base: Tensor) -> None:
