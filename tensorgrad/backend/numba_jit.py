@@ -1,0 +1,39 @@
+"""How the loops in numba_*.py are compiled. These files import Numba, so fast.py imports them when they are first needed.
+
+A loop is compiled for the types of its arguments when it is first called with them, which takes a fraction of a second,
+and kept on disk; later processes read it from there. Numba keeps it beside the source file, or in the folder named
+by NUMBA_CACHE_DIR, or in the user's cache; where none of them can be written, the loop is compiled in every process.
+It is compiled again when its own file changes, so a loop calls no loops of other files.
+
+All loops let go of the interpreter's lock, so that threads run them side by side, and take (start, stop), the part of
+their first axis to work on. They check nothing: fast.py hands them contiguous arrays of shapes that go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Loop = TypeVar("Loop", bound=Callable[..., None])
+
+
+def compiled(loop: Loop) -> Loop:
+    """The loop as machine code. a * b + c may be computed with one rounding; else it computes what is written."""
+    return _compile(loop, {"contract"})
+
+
+def compiled_for_sums(loop: Loop) -> Loop:
+    """As `compiled`; sums may also be taken in another order: in as many parts as a vector register has places."""
+    return _compile(loop, {"contract", "reassoc", "nsz"})
+
+
+def _compile(loop: Loop, freedom: set[str]) -> Loop:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": freedom}
+    try:
+        return numba.njit(loop, cache=True, **options)  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return numba.njit(loop, **options)  # type: ignore[no-any-return]
