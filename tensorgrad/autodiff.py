@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorgrad.backend import array_types, backend_of
+from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.errors import ArgumentError, DtypeError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
@@ -81,35 +81,36 @@ def run_backward(
     recording = mode.recording
     mode.recording = create_graph
     try:
-        for root, cotangent in zip(roots, cotangents):
-            send((root if root.node is None else root.node,), (cotangent,), cotangent)
-        while heap:
-            node = heappop(heap)[1]
-            dz = pending.pop(node)
-            if node in own:
-                own.remove(node)
-            if type(dz) is list:
-                dz = _collect(dz, pending, own, wanted, arrived)
-                tensors = create_graph or any(isinstance(part, Tensor) for part in dz)
-            else:
-                tensors = create_graph or isinstance(dz, Tensor)
-                if wanted is not None and node in wanted:
-                    arrived[node] = _own(dz)
-            if useful is not None and not any(p is not None and p in useful for p in node.parents):
-                continue
-            if tensors or (node.extra is not None and node.extra.dual):
-                grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
-            else:
-                grads = node.vjp(dz, *node.saved_arrays())
-            if type(grads) is not tuple:
-                grads = (grads,)
-            if node.broadcasts and node.shapes is not None:
-                grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
-            if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
-                node.saved = freed
-                if node.state:
-                    node.free(freed)
-            send(node.parents, grads, dz)
+        with without_warnings():
+            for root, cotangent in zip(roots, cotangents):
+                send((root if root.node is None else root.node,), (cotangent,), cotangent)
+            while heap:
+                node = heappop(heap)[1]
+                dz = pending.pop(node)
+                if node in own:
+                    own.remove(node)
+                if type(dz) is list:
+                    dz = _collect(dz, pending, own, wanted, arrived)
+                    tensors = create_graph or any(isinstance(part, Tensor) for part in dz)
+                else:
+                    tensors = create_graph or isinstance(dz, Tensor)
+                    if wanted is not None and node in wanted:
+                        arrived[node] = _own(dz)
+                if useful is not None and not any(p is not None and p in useful for p in node.parents):
+                    continue
+                if tensors or (node.extra is not None and node.extra.dual):
+                    grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
+                else:
+                    grads = node.vjp(dz, *node.saved_arrays())
+                if type(grads) is not tuple:
+                    grads = (grads,)
+                if node.broadcasts and node.shapes is not None:
+                    grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
+                if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
+                    node.saved = freed
+                    if node.state:
+                        node.free(freed)
+                send(node.parents, grads, dz)
     finally:
         mode.recording = recording
     arrived.update(pending)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy
 
-from tensorgrad.backend import backend_for, backend_of, is_array
-from tensorgrad.device import Device
+from tensorgrad.backend import ArrayBackend, backend_for, backend_of, is_array
+from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import get_default_dtype, int64, is_floating
 from tensorgrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
 from tensorgrad.ops.operands import cast
@@ -55,7 +55,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Place = None, requires_grad:
             raise OperandError(f"tensor: got data that is no regular array of numbers ({error})") from error
         if values.dtype.kind not in "biuf":
             raise OperandError(f"tensor: got data of type {values.dtype}; it takes numbers and Booleans")
-        z = Tensor(backend_for(device).from_host(values, device if isinstance(device, Device) else None))
+        z = _made(device, lambda backend: backend.from_host(values))
     if requires_grad:
         z.requires_grad = True
     return z
@@ -84,8 +84,12 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     return Tensor(array)
 
 
-def _finished(array: Any, requires_grad: bool) -> Tensor:
-    return Tensor(array, requires_grad)
+def _made(device: Place, make: Callable[[ArrayBackend], Any], requires_grad: bool = False) -> Tensor:
+    """A Tensor of the array that `make` gives on this device."""
+    chosen = as_device(device)
+    backend = backend_for(chosen)
+    with backend.on(chosen):
+        return Tensor(make(backend), requires_grad)
 
 
 def _checked_shape(operation: str, given: tuple[Any, ...]) -> tuple[int, ...]:
@@ -102,19 +106,19 @@ def zeros(*size: Any, dtype: Any = None, device: Place = None, requires_grad: bo
     (2, 3)
     """
     shape = _checked_shape("zeros", size)
-    return _finished(backend_for(device).zeros(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
+    return _made(device, lambda backend: backend.zeros(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Place = None, requires_grad: bool = False) -> Tensor:
     """Ones of the given size."""
     shape = _checked_shape("ones", size)
-    return _finished(backend_for(device).ones(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
+    return _made(device, lambda backend: backend.ones(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Place = None, requires_grad: bool = False) -> Tensor:
     """Whatever lies in memory, of the given size."""
     shape = _checked_shape("empty", size)
-    return _finished(backend_for(device).empty(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
+    return _made(device, lambda backend: backend.empty(shape, numpy.dtype(dtype or get_default_dtype())), requires_grad)
 
 
 def full(
@@ -123,7 +127,7 @@ def full(
     """`fill_value` everywhere; its type decides the dtype unless that is named."""
     shape = _checked_shape("full", (size,))
     kind = numpy.dtype(dtype) if dtype is not None else _dtype_for(fill_value)
-    return _finished(backend_for(device).full(shape, fill_value, kind), requires_grad)
+    return _made(device, lambda backend: backend.full(shape, fill_value, kind), requires_grad)
 
 
 def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -162,7 +166,7 @@ def arange(
         raise ArgumentError("arange: step is 0; it must be positive or negative")
     if dtype is None:
         dtype = int64 if all(isinstance(v, (int, numpy.integer)) for v in (start, end, step)) else get_default_dtype()
-    return _finished(backend_for(device).arange(start, end, step, numpy.dtype(dtype)), requires_grad)
+    return _made(device, lambda backend: backend.arange(start, end, step, numpy.dtype(dtype)), requires_grad)
 
 
 def linspace(
@@ -176,7 +180,7 @@ def linspace(
 ) -> Tensor:
     """`steps` values from start to end, both included, evenly spaced."""
     values = numpy.linspace(start, end, steps, dtype=numpy.dtype(dtype or get_default_dtype()))
-    return _finished(backend_for(device).from_host(values), requires_grad)
+    return _made(device, lambda backend: backend.from_host(values), requires_grad)
 
 
 def eye(
@@ -184,7 +188,7 @@ def eye(
 ) -> Tensor:
     """The n-by-m matrix with ones on its diagonal."""
     values = numpy.eye(n, m, dtype=numpy.dtype(dtype or get_default_dtype()))
-    return _finished(backend_for(device).from_host(values), requires_grad)
+    return _made(device, lambda backend: backend.from_host(values), requires_grad)
 
 
 def _random_dtype(operation: str, dtype: Any) -> Any:
@@ -203,7 +207,7 @@ def rand(
 ) -> Tensor:
     """Numbers drawn evenly from [0, 1)."""
     shape, kind = _checked_shape("rand", size), _random_dtype("rand", dtype)
-    return _finished((generator or default_generator).uniform(shape, kind, device), requires_grad)
+    return Tensor((generator or default_generator).uniform(shape, kind, device), requires_grad)
 
 
 def randn(
@@ -215,7 +219,7 @@ def randn(
 ) -> Tensor:
     """Numbers drawn from the normal distribution of mean 0 and variance 1."""
     shape, kind = _checked_shape("randn", size), _random_dtype("randn", dtype)
-    return _finished((generator or default_generator).normal(shape, kind, device), requires_grad)
+    return Tensor((generator or default_generator).normal(shape, kind, device), requires_grad)
 
 
 def randint(
@@ -233,13 +237,13 @@ def randint(
     if high <= low:
         raise ArgumentError(f"randint: got the range {low} to {high}; high must be above low")
     values = (generator or default_generator).numpy.integers(low, high, _checked_shape("randint", (size,)))
-    return Tensor(backend_for(device).from_host(numpy.asarray(values, dtype=numpy.dtype(dtype or int64))))
+    return _made(device, lambda backend: backend.from_host(numpy.asarray(values, dtype=numpy.dtype(dtype or int64))))
 
 
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Place = None) -> Tensor:
     """The whole numbers below n in random order."""
     values = (generator or default_generator).numpy.permutation(n).astype(numpy.dtype(dtype or int64), copy=False)
-    return Tensor(backend_for(device).from_host(values))
+    return _made(device, lambda backend: backend.from_host(values))
 
 
 zeros_like = _like(zeros)

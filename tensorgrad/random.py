@@ -15,7 +15,12 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend import backend_for
-from tensorgrad.device import Device
+from tensorgrad.device import Device, as_device
+
+
+def _moved(values: numpy.ndarray, device: str | Device | None) -> Any:
+    chosen = as_device(device)
+    return backend_for(chosen).from_host(values, chosen)
 
 
 class Generator:
@@ -70,13 +75,13 @@ class Generator:
         """An array of numbers drawn evenly from [0, 1)."""
         wide = numpy.dtype(dtype).itemsize > 4
         values = self.numpy.random(shape, numpy.float64 if wide else numpy.float32)
-        return backend_for(device).from_host(numpy.asarray(values).astype(dtype, copy=False))
+        return _moved(numpy.asarray(values).astype(dtype, copy=False), device)
 
     def normal(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
         """An array of numbers drawn from the standard normal distribution."""
         wide = numpy.dtype(dtype).itemsize > 4
         values = self.numpy.standard_normal(shape, numpy.float64 if wide else numpy.float32)
-        return backend_for(device).from_host(numpy.asarray(values).astype(dtype, copy=False))
+        return _moved(numpy.asarray(values).astype(dtype, copy=False), device)
 
 
 class _Standing(threading.local):

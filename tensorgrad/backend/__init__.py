@@ -8,6 +8,7 @@ names (see `tensorgrad.primitive`), which is why one rule serves arrays and Tens
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tensorgrad.backend.array import ArrayBackend
@@ -24,6 +25,7 @@ __all__ = [
     "is_device_name",
     "register",
     "set_default_device",
+    "without_warnings",
 ]
 
 
@@ -104,6 +106,11 @@ def set_default_device(device: str | Device) -> None:
     chosen = as_device(device)
     backend_for(chosen)
     replace_default_device(chosen)
+
+
+def without_warnings() -> AbstractContextManager[Any]:
+    """Inside, infinities and nan are values like others, and NumPy does not warn of them."""
+    return _np.errstate(all="ignore")
 
 
 import numpy as _np  # noqa: E402  (after the registry it fills)

@@ -7,6 +7,7 @@ is overridden in cpu.py or cuda.py.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy
@@ -91,6 +92,10 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
 
     def check_device(self, device: Device) -> None:
         """Refuse a device number that is not there."""
+
+    def on(self, device: Device | None) -> AbstractContextManager[Any]:
+        """Inside, new arrays are made on this device; without a number on the current one."""
+        return nullcontext()
 
     def device_of(self, x: Array) -> Device:
         """Where the array lives."""

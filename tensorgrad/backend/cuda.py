@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy
@@ -25,6 +26,11 @@ class CUDABackend(ArrayBackend):
         if device.index is not None and device.index >= count:
             raise DeviceError(f"device: got '{device}'; this machine has {count} GPU(s), '{self.name}:0' the first")
 
+    def on(self, device: Device | None) -> AbstractContextManager[Any]:
+        if device is None or device.index is None:
+            return nullcontext()
+        return self.xp.cuda.Device(device.index)  # type: ignore[no-any-return]
+
     def device_of(self, x: Any) -> Device:
         return Device(self.name, int(x.device.id))
 
@@ -35,8 +41,7 @@ class CUDABackend(ArrayBackend):
         return int(x.data.ptr)
 
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
-        number = 0 if device is None or device.index is None else device.index
-        with self.xp.cuda.Device(number):
+        with self.on(device):
             return self.xp.asarray(x)
 
 

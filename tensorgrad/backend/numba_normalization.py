@@ -70,9 +70,7 @@ def moments_of_rows(x: Array, means: Array, squares: Array, start: int, stop: in
 
 
 @compiled_for_sums
-def products_of_planes(
-    dz: Array, x: Array, mean: Array, sums: Array, products: Array, start: int, stop: int
-) -> None:
+def products_of_planes(dz: Array, x: Array, mean: Array, sums: Array, products: Array, start: int, stop: int) -> None:
     """sums[n, c] = sum_p dz[n, c, p], products[n, c] = sum_p dz[n, c, p] * (x[n, c, p] - mean[c])."""
     _, channels, points = x.shape
     zero = x.dtype.type(0)

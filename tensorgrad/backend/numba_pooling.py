@@ -142,9 +142,7 @@ def gather(
 
 
 @compiled
-def window_sums(
-    x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
-) -> None:
+def window_sums(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
     """z = the sum of every window: down the rows of x into one line, then along it. x (N, H, W, C), z (N, OH, OW, C)."""
     _, height, width, channels = x.shape
     _, rows, columns, _ = z.shape
@@ -166,9 +164,7 @@ def window_sums(
 
 
 @compiled
-def window_spreads(
-    dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
-) -> None:
+def window_spreads(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
     """The adjoint of `window_sums`: dz of an output is added to all elements of its window."""
     _, height, width, channels = dx.shape
     _, rows, columns, _ = dz.shape
