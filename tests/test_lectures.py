@@ -64,7 +64,15 @@ def test_max_pooling_sends_all_to_the_winner():
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "expected"),
-    [(7, 3, 1, 0, 5), (7, 3, 2, 0, 3), (7, 3, 3, 0, 2), (7, 3, 1, 1, 7), (9, 5, 1, 2, 9), (9, 7, 1, 3, 9), (227, 11, 4, 0, 55)],
+    [
+        (7, 3, 1, 0, 5),
+        (7, 3, 2, 0, 3),
+        (7, 3, 3, 0, 2),
+        (7, 3, 1, 1, 7),
+        (9, 5, 1, 2, 9),
+        (9, 7, 1, 3, 9),
+        (227, 11, 4, 0, 55),
+    ],
 )
 def test_output_size(size, kernel, stride, padding, expected):
     """floor((N + 2 P - F) / S) + 1"""

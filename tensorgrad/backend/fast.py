@@ -285,7 +285,11 @@ class FastPoolingKernels(NumpyPoolingKernels):
         last = _channels_last(x)
         source = _images(x, last)
         z = np.empty((len(source), *outputs, source.shape[3]), x.dtype)
-        _each(loops.window_sums, (source, z, kernel, stride, (padding[0], padding[2])), len(z), x.size * kernel[0])
+        settings = kernel, stride, (padding[0], padding[2])
+        if last:
+            _each(loops.sums_of_points, (source, z, *settings), len(z), x.size * kernel[0])
+        else:
+            _each(loops.sums_of_planes, (source[..., 0], z[..., 0], *settings), len(z), x.size * kernel[0])
         return _of_images(z, *x.shape[:2], last)
 
     def _window_spreads(self, dz: Array, input_size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array:
@@ -296,8 +300,11 @@ class FastPoolingKernels(NumpyPoolingKernels):
         last = _channels_last(dz)
         source = _images(dz, last)
         dx = np.empty((len(source), *input_size, source.shape[3]), dz.dtype)
-        settings = source, dx, kernel, stride, (padding[0], padding[2])
-        _each(loops.window_spreads, settings, len(dx), dx.size * kernel[0])
+        settings = kernel, stride, (padding[0], padding[2])
+        if last:
+            _each(loops.spreads_of_points, (source, dx, *settings), len(dx), dx.size * kernel[0])
+        else:
+            _each(loops.spreads_of_planes, (source[..., 0], dx[..., 0], *settings), len(dx), dx.size * kernel[0])
         return _of_images(dx, *dz.shape[:2], last)
 
 
@@ -418,16 +425,6 @@ def _vector(values: Array, blocks: _Blocks, dtype: Any) -> Array:
 
 class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, CPUBackend):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
-
-    def relu(self, x: Array) -> Array:
-        lines = _lines(x)
-        if lines is None or x.size < SHARED_OPERATIONS or not _takes(x):
-            return super().relu(x)
-        from tensorgrad.backend import numba_elementwise as loops
-
-        z = np.empty_like(x)
-        _each(loops.relu, (lines, _lines(z)), x.size, x.size)
-        return z
 
     def relu_grad(self, dz: Array, z: Array) -> Array:
         cotangents, values = _lines(dz), _lines(z)

@@ -15,7 +15,7 @@ and, read backwards for a cotangent dz of y,
     db = sum(dz)       dw = sum(dz * t)       dx = weight * inv_std * (dz - db / m - t * dw / m)
 
 The statistics are taken in two passes (mean first, then squares of what is left), because E[x^2] - E[x]^2 loses
-all digits where the mean is large; float16 is summed in float32.
+all digits where the mean is large. Sums are taken in float64, everything else in the dtype of x, or float32 for float16.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ class NormalizationKernels:
         values = summable(xp, x)
         count = max(1, x.size // x.shape[1])
         axes = _all_but_channels(x)
-        mean = values.sum(axis=axes) / count
-        # the rounding of a sum of many large values is itself a mean that is left over: take it out, too
-        rest = values - _per_channel(mean, x)
-        mean_of_rest = rest.sum(axis=axes) / count
-        var = xp.maximum(xp.square(rest).sum(axis=axes) / count - xp.square(mean_of_rest), 0)
-        mean = mean + mean_of_rest
-        inv_std = 1 / xp.sqrt(var + eps)
-        return self.normalize(x, mean, inv_std, weight, bias), mean, var, inv_std
+        near_mean = (values.sum(axis=axes, dtype=xp.float64) / count).astype(values.dtype)
+        # rounding the mean leaves a small mean in the rest: take it out, too
+        rest = values - _per_channel(near_mean, x)
+        mean_of_rest = rest.sum(axis=axes, dtype=xp.float64) / count
+        var = xp.square(rest).sum(axis=axes, dtype=xp.float64) / count - xp.square(mean_of_rest)
+        var = xp.maximum(var, 0)
+        mean = (near_mean + mean_of_rest).astype(values.dtype)
+        inv_std = (1 / xp.sqrt(var + eps)).astype(values.dtype)
+        return self.normalize(x, mean, inv_std, weight, bias), mean, var.astype(values.dtype), inv_std
 
     def batch_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array
@@ -65,8 +66,8 @@ class NormalizationKernels:
         count = max(1, x.size // x.shape[1])
         axes = _all_but_channels(x)
         t = (summable(xp, x) - _per_channel(mean, x)) * _per_channel(inv_std, x)
-        db = part.sum(axis=axes)
-        dw = (part * t).sum(axis=axes)
+        db = part.sum(axis=axes, dtype=xp.float64).astype(part.dtype)
+        dw = (part * t).sum(axis=axes, dtype=xp.float64).astype(part.dtype)
         scale = inv_std if weight is None else inv_std * weight
         dx = (part - _per_channel(db / count, x) - t * _per_channel(dw / count, x)) * _per_channel(scale, x)
         dtype = mean.dtype if weight is None else weight.dtype

@@ -17,6 +17,40 @@ Array = np.ndarray[Any, Any]
 
 
 @compiled
+def _take_better(values: Array, step: int, number: Any, best: Array, winner: Array) -> None:
+    """best[j], winner[j] = values[j * step], number wherever that value is greater, or nan."""
+    step = np.uint64(step)
+    for j in range(len(best)):
+        value = values[step * np.uint64(j)]  # unsigned, so that nothing is to be done for negative indices
+        better = (value > best[j]) | (value != value)
+        best[j] = value if better else best[j]
+        winner[j] = number if better else winner[j]
+
+
+@compiled
+def _add(values: Array, step: int, sums: Array) -> None:
+    """sums[j] += values[j * step]."""
+    step = np.uint64(step)
+    for j in range(len(sums)):
+        sums[j] += values[step * np.uint64(j)]
+
+
+@compiled
+def _add_spread(values: Array, step: int, sums: Array) -> None:
+    """sums[j * step] += values[j]."""
+    step = np.uint64(step)
+    for j in range(len(values)):
+        sums[step * np.uint64(j)] += values[j]
+
+
+@compiled
+def _reach(width: int, columns: int, step: int, offset: int) -> tuple[int, int]:
+    """first, last: the outputs j with 0 <= j * step + offset < width (windows.reach as a loop can call it)."""
+    first = max(0, -(offset // step))
+    return first, max(first, min(columns, (width - 1 - offset) // step + 1))
+
+
+@compiled
 def max_planes(
     x: Array, z: Array, winners: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
 ) -> None:
@@ -32,32 +66,13 @@ def max_planes(
                 best[j] = -np.inf
                 winner[j] = first_row * kernel[1] + max(0, before[1] - j * stride[1])
             for k in range(first_row, last_row):
+                row = x[plane, top + k]
                 for l in range(kernel[1]):
-                    # the outputs whose tap (k, l) lies inside the row: 0 <= j * stride + l - left < width
-                    first = max(0, -((l - before[1]) // stride[1]))
-                    last = min(columns, (width - 1 + before[1] - l) // stride[1] + 1)
-                    if last <= first:
-                        continue
-                    values = x[plane, top + k, first * stride[1] + l - before[1] :]
+                    offset = l - before[1]
+                    first, last = _reach(width, columns, stride[1], offset)
+                    values = row[first * stride[1] + offset :]
                     number = np.uint8(k * kernel[1] + l)
-                    z_part, winner_part = best[first:last], winner[first:last]
-                    # written out for the common strides: known steps are what the compiler needs to use vectors
-                    if stride[1] == 1:
-                        for j in range(last - first):
-                            better = (values[j] > z_part[j]) | (values[j] != values[j])
-                            z_part[j] = values[j] if better else z_part[j]
-                            winner_part[j] = number if better else winner_part[j]
-                    elif stride[1] == 2:
-                        for j in range(last - first):
-                            better = (values[2 * j] > z_part[j]) | (values[2 * j] != values[2 * j])
-                            z_part[j] = values[2 * j] if better else z_part[j]
-                            winner_part[j] = number if better else winner_part[j]
-                    else:
-                        for j in range(last - first):
-                            value = values[stride[1] * j]
-                            better = (value > z_part[j]) | (value != value)
-                            z_part[j] = value if better else z_part[j]
-                            winner_part[j] = number if better else winner_part[j]
+                    _take_better(values, stride[1], number, best[first:last], winner[first:last])
 
 
 @compiled
@@ -84,7 +99,7 @@ def max_points(
     x: Array, z: Array, winners: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
 ) -> None:
     """Max pooling of the images start .. stop: x (N, H, W, C) -> z, winners (N, OH, OW, C)."""
-    _, height, width, channels = x.shape
+    _, height, width, _ = x.shape
     _, rows, columns, _ = z.shape
     for n in range(start, stop):
         for i in range(rows):
@@ -100,10 +115,7 @@ def max_points(
                     for l in range(first_column, last_column):
                         values = x[n, top + k, left + l]
                         number = np.uint8(k * kernel[1] + l)
-                        for c in range(channels):
-                            better = (values[c] > best[c]) | (values[c] != values[c])
-                            best[c] = values[c] if better else best[c]
-                            winner[c] = number if better else winner[c]
+                        _take_better(values, 1, number, best, winner)
 
 
 @compiled
@@ -142,44 +154,74 @@ def gather(
 
 
 @compiled
-def window_sums(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """z = the sum of every window: down the rows of x into one line, then along it. x (N, H, W, C), z (N, OH, OW, C)."""
-    _, height, width, channels = x.shape
-    _, rows, columns, _ = z.shape
-    line = np.empty(width * channels, x.dtype)
-    for n in range(start, stop):
+def sums_of_planes(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
+    """z = the sum of every window: down the rows of x into one line, then along it. x (P, H, W), z (P, OH, OW)."""
+    _, height, width = x.shape
+    _, rows, columns = z.shape
+    line = np.empty(width, x.dtype)
+    for plane in range(start, stop):
         for i in range(rows):
             top = i * stride[0] - before[0]
             line[:] = 0
             for h in range(max(0, top), min(height, top + kernel[0])):
-                row = x[n, h].reshape(width * channels)
-                for p in range(width * channels):
-                    line[p] += row[p]
-            for j in range(columns):
-                left = j * stride[1] - before[1]
-                z[n, i, j] = 0
-                for w in range(max(0, left), min(width, left + kernel[1])):
-                    for c in range(channels):
-                        z[n, i, j, c] += line[w * channels + c]
+                _add(x[plane, h], 1, line)
+            z[plane, i, :] = 0
+            for l in range(kernel[1]):
+                first, last = _reach(width, columns, stride[1], l - before[1])
+                _add(line[first * stride[1] + l - before[1] :], stride[1], z[plane, i, first:last])
 
 
 @compiled
-def window_spreads(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """The adjoint of `window_sums`: dz of an output is added to all elements of its window."""
-    _, height, width, channels = dx.shape
-    _, rows, columns, _ = dz.shape
-    line = np.empty(width * channels, dz.dtype)
+def sums_of_points(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
+    """The same for points: x (N, H, W, C), z (N, OH, OW, C)."""
+    _, height, width, channels = x.shape
+    _, rows, columns, _ = z.shape
+    line = np.empty((width, channels), x.dtype)
     for n in range(start, stop):
-        dx[n] = 0
         for i in range(rows):
             top = i * stride[0] - before[0]
+            line[:] = 0
+            for h in range(max(0, top), min(height, top + kernel[0])):
+                _add(x[n, h].reshape(-1), 1, line.reshape(-1))
+            for j in range(columns):
+                left = j * stride[1] - before[1]
+                z[n, i, j, :] = 0
+                for w in range(max(0, left), min(width, left + kernel[1])):
+                    _add(line[w], 1, z[n, i, j])
+
+
+@compiled
+def spreads_of_planes(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
+    """The adjoint of `sums_of_planes`: dz of an output is added to all elements of its window."""
+    _, height, width = dx.shape
+    _, rows, columns = dz.shape
+    line = np.empty(width, dz.dtype)
+    for plane in range(start, stop):
+        dx[plane, :, :] = 0
+        for i in range(rows):
+            line[:] = 0
+            for l in range(kernel[1]):
+                first, last = _reach(width, columns, stride[1], l - before[1])
+                _add_spread(dz[plane, i, first:last], stride[1], line[first * stride[1] + l - before[1] :])
+            top = i * stride[0] - before[0]
+            for h in range(max(0, top), min(height, top + kernel[0])):
+                _add(line, 1, dx[plane, h])
+
+
+@compiled
+def spreads_of_points(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
+    """The adjoint of `sums_of_points`."""
+    _, height, width, channels = dx.shape
+    _, rows, columns, _ = dz.shape
+    line = np.empty((width, channels), dz.dtype)
+    for n in range(start, stop):
+        dx[n, :, :, :] = 0
+        for i in range(rows):
             line[:] = 0
             for j in range(columns):
                 left = j * stride[1] - before[1]
                 for w in range(max(0, left), min(width, left + kernel[1])):
-                    for c in range(channels):
-                        line[w * channels + c] += dz[n, i, j, c]
+                    _add(dz[n, i, j], 1, line[w])
+            top = i * stride[0] - before[0]
             for h in range(max(0, top), min(height, top + kernel[0])):
-                row = dx[n, h].reshape(width * channels)
-                for p in range(width * channels):
-                    row[p] += line[p]
+                _add(line.reshape(-1), 1, dx[n, h].reshape(-1))

@@ -80,7 +80,7 @@ SCHEDULES = [
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
-@pytest.mark.parametrize("name, settings", SCHEDULES, ids=str)
+@pytest.mark.parametrize("name, settings", SCHEDULES, ids=[name for name, _ in SCHEDULES])
 def test_a_schedule(name, settings, kind):
     more = {"momentum": 0.9} if kind == "SGD" else {}
     results = []
