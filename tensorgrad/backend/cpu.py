@@ -7,11 +7,14 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
+from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels
+from tensorgrad.backend.numpy_pooling import NumpyPoolingKernels
 from tensorgrad.device import Device
 from tensorgrad.errors import DeviceError
 
 
-class CPUBackend(ArrayBackend):
+class CPUBackend(NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormalizationKernels, ArrayBackend):
     """Kernels on numpy.ndarray."""
 
     name = "cpu"

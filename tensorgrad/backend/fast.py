@@ -35,8 +35,6 @@ Array = np.ndarray[Any, Any]
 FAST_ELEMENTS = 1 << 12
 #: Additions or comparisons from which on threads are worth their start.
 SHARED_OPERATIONS = 1 << 18
-#: Elements of the frames that a thread makes at once.
-FRAME_ELEMENTS = 1 << 16
 #: Parts that the images of a weight gradient are summed in, before the parts are added up; more threads find no work.
 GRADIENT_PARTS = 16
 #: Channels times features up to which convolution by loops is faster than matrix products.
@@ -139,17 +137,6 @@ def _distances(channels: int, kernel: Pair, dilation: Pair, height: int, pitch: 
     return (planes[:, None, None] + rows[:, None] + columns).ravel()
 
 
-def _frames(x: Array, padding: Padding) -> Array:
-    """x (n, C, H, W) with a border of zeros, as lines (n, C * height * pitch); no copy where nothing is to be done."""
-    top, bottom, left, right = padding
-    images, channels, height, width = x.shape
-    if padding == (0, 0, 0, 0) and x.flags.c_contiguous:
-        return x.reshape(images, -1)
-    frames = np.zeros((images, channels, top + height + bottom, left + width + right), x.dtype)
-    frames[:, :, top : top + height, left : left + width] = x
-    return frames.reshape(images, -1)
-
-
 def _correlate(x: Array, w: Array, padding: Padding, dilation: Pair, outputs: Pair) -> Array:
     """z[n, o] = sum_k w[o, k] x[n, ... + k] with a stride of 1; x (N, C, H, W), w (O, C, KH, KW) -> z (N, O, OH, OW)."""
     from tensorgrad.backend import numba_convolution as loops
@@ -157,16 +144,16 @@ def _correlate(x: Array, w: Array, padding: Padding, dilation: Pair, outputs: Pa
     images, channels = x.shape[:2]
     features, kernel = w.shape[0], w.shape[2:]
     height, pitch = x.shape[2] + padding[0] + padding[1], x.shape[3] + padding[2] + padding[3]
-    weight = _in_groups(w.reshape(features, -1), loops.FEATURES)
+    weight = np.zeros((_whole_groups(features, loops.FEATURES), w[0].size), w.dtype)
+    weight[:features] = w.reshape(features, -1)
     distances = _distances(channels, kernel, dilation, height, pitch)
+    source = np.ascontiguousarray(x)
     z = np.empty((images, features, *outputs), x.dtype)
-    images_at_once = FRAME_ELEMENTS // (channels * height * pitch)
 
     def work(start: int, stop: int) -> None:
+        frame = np.zeros((channels, height, pitch), x.dtype)
         sums = np.empty((loops.FEATURES, max(loops.LINE, pitch)), x.dtype)
-        part, z_part = x[start:stop], z[start:stop]
-        for some in chunks(len(part), images_at_once):
-            loops.correlate(_frames(part[some], padding), weight, distances, pitch, z_part[some], features, sums)
+        loops.correlate(source, weight, distances, z, frame, padding[0], padding[2], sums, start, stop)
 
     share(images, work, z.size * len(distances) >= 8 * SHARED_OPERATIONS)
     return z
@@ -179,34 +166,26 @@ def _correlate_grad(dz: Array, x: Array, w_shape: tuple[int, ...], padding: Padd
     images, channels = x.shape[:2]
     features, kernel = w_shape[0], w_shape[2:]
     height, pitch = x.shape[2] + padding[0] + padding[1], x.shape[3] + padding[2] + padding[3]
-    rows, columns = dz.shape[2:]
     distances = _distances(channels, kernel, dilation, height, pitch)  # type: ignore[arg-type]
-    padded_features = -(-features // loops.FEATURES) * loops.FEATURES
+    source, cotangents = np.ascontiguousarray(x), np.ascontiguousarray(dz)
     groups = list(chunks(images, -(-images // GRADIENT_PARTS)))
-    sums = np.zeros((len(groups), padded_features, len(distances)), x.dtype)
-    images_at_once = FRAME_ELEMENTS // (max(channels, padded_features) * height * pitch)
+    sums = np.zeros((len(groups), _whole_groups(features, loops.FEATURES), len(distances)), x.dtype)
 
     def work(start: int, stop: int) -> None:
+        frame = np.zeros((channels, height, pitch), x.dtype)
+        lines = np.zeros((sums.shape[1], dz.shape[2] * pitch), x.dtype)
         for number in range(start, stop):
-            x_part, dz_part = x[groups[number]], dz[groups[number]]
-            for some in chunks(len(x_part), images_at_once):
-                lines = np.zeros((len(x_part[some]), padded_features, rows, pitch), x.dtype)
-                lines[:, :features, :, :columns] = dz_part[some]
-                # the last row ends with its last output: what would wrap there lies outside of the frame
-                wrapped = lines.reshape(len(lines), padded_features, -1)[:, :, : (rows - 1) * pitch + columns]
-                loops.correlate_grad(
-                    np.ascontiguousarray(wrapped), _frames(x_part[some], padding), distances, sums[number]
-                )
+            some = groups[number]
+            settings = frame, padding[0], padding[2], lines, some.start, some.stop
+            loops.correlate_grad(cotangents, source, distances, sums[number], *settings)
 
     share(len(groups), work, dz.size * len(distances) >= 8 * SHARED_OPERATIONS)
     return sums.sum(axis=0)[:features].reshape(w_shape)
 
 
-def _in_groups(weight: Array, size: int) -> Array:
-    """Rows of zeros below weight (O, T), so that rows come in groups of `size`."""
-    padded = np.zeros((-(-len(weight) // size) * size, weight.shape[1]), weight.dtype)
-    padded[: len(weight)] = weight
-    return padded
+def _whole_groups(count: int, size: int) -> int:
+    """The least multiple of size that is not less than count."""
+    return -(-count // size) * size
 
 
 class FastPoolingKernels(NumpyPoolingKernels):
@@ -278,34 +257,27 @@ class FastPoolingKernels(NumpyPoolingKernels):
         return _of_images(dz, images, channels, last)
 
     def _window_sums(self, x: Array, kernel: Pair, stride: Pair, padding: Padding, outputs: Pair) -> Array:
-        if kernel == x.shape[2:] or not _takes(x):
+        # where rows of one channel are what lies side by side, NumPy is as fast
+        if kernel == x.shape[2:] or not _channels_last(x) or not _takes(x):
             return super()._window_sums(x, kernel, stride, padding, outputs)
         from tensorgrad.backend import numba_pooling as loops
 
-        last = _channels_last(x)
-        source = _images(x, last)
+        source = _images(x, channels_last=True)
         z = np.empty((len(source), *outputs, source.shape[3]), x.dtype)
-        settings = kernel, stride, (padding[0], padding[2])
-        if last:
-            _each(loops.sums_of_points, (source, z, *settings), len(z), x.size * kernel[0])
-        else:
-            _each(loops.sums_of_planes, (source[..., 0], z[..., 0], *settings), len(z), x.size * kernel[0])
-        return _of_images(z, *x.shape[:2], last)
+        settings = source, z, kernel, stride, (padding[0], padding[2])
+        _each(loops.sums_of_points, settings, len(z), x.size * kernel[0])
+        return z.transpose(0, 3, 1, 2)
 
     def _window_spreads(self, dz: Array, input_size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array:
-        if kernel == input_size or not _takes(dz):
+        if kernel == input_size or not _channels_last(dz) or not _takes(dz):
             return super()._window_spreads(dz, input_size, kernel, stride, padding)
         from tensorgrad.backend import numba_pooling as loops
 
-        last = _channels_last(dz)
-        source = _images(dz, last)
+        source = _images(dz, channels_last=True)
         dx = np.empty((len(source), *input_size, source.shape[3]), dz.dtype)
-        settings = kernel, stride, (padding[0], padding[2])
-        if last:
-            _each(loops.spreads_of_points, (source, dx, *settings), len(dx), dx.size * kernel[0])
-        else:
-            _each(loops.spreads_of_planes, (source[..., 0], dx[..., 0], *settings), len(dx), dx.size * kernel[0])
-        return _of_images(dx, *dz.shape[:2], last)
+        settings = source, dx, kernel, stride, (padding[0], padding[2])
+        _each(loops.spreads_of_points, settings, len(dx), dx.size * kernel[0])
+        return dx.transpose(0, 3, 1, 2)
 
 
 def _channels_last(x: Array) -> bool:
@@ -433,7 +405,7 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         from tensorgrad.backend import numba_elementwise as loops
 
         dx = np.empty_like(dz)
-        _each(loops.relu_grad, (cotangents, values, _lines(dx)), dz.size, dz.size)
+        _each(loops.relu_grad, (cotangents, values, _lines(dx)), dz.size, dz.size // 4)
         return dx
 
 

@@ -29,19 +29,44 @@ LINE = 1024
 
 
 @compiled
-def correlate(frames: Array, w: Array, distances: Array, pitch: int, z: Array, features: int, sums: Array) -> None:
-    """z[n, o, i, j] = sum_t w[o, t] * frames[n, i * pitch + j + distances[t]].
+def _fill_frame(image: Array, frame: Array, top: int, left: int) -> None:
+    """The image (C, H, W) into the inside of the frame (C, height, pitch); its border stays as it is, zero."""
+    channels, height, width = image.shape
+    for c in range(channels):
+        for h in range(height):
+            row, line = image[c, h], frame[c, top + h, left : left + width]
+            for p in range(width):
+                line[p] = row[p]
 
-    frames (n, C * height * pitch), w (features and padding, T), z (n, features, OH, OW), sums (FEATURES, at least pitch).
+
+@compiled
+def correlate(
+    x: Array,
+    w: Array,
+    distances: Array,
+    z: Array,
+    frame: Array,
+    above: int,
+    left: int,
+    sums: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """z[n, o, i, j] = sum_t w[o, t] * frame_of_x[n][i * pitch + j + distances[t]] for the images start .. stop.
+
+    x (N, C, H, W), w (features and padding, T), z (N, features, OH, OW); frame (C, height, pitch) of zeros, into which
+    x goes `above` rows down and `left` columns right; sums (FEATURES, at least pitch) is scratch.
     """
-    images, _, rows, columns = z.shape
+    _, features, rows, columns = z.shape
+    pitch = frame.shape[2]
     taps = len(distances)
     rows_at_once = min(rows, sums.shape[1] // pitch)
-    for n in range(images):
+    for n in range(start, stop):
+        _fill_frame(x[n], frame, above, left)
         for top in range(0, rows, rows_at_once):
             height = min(rows_at_once, rows - top)
             length = (height - 1) * pitch + columns
-            line = frames[n, top * pitch :]
+            line = frame.reshape(-1)[top * pitch :]
             z0, z1, z2 = sums[0, :length], sums[1, :length], sums[2, :length]
             for o in range(0, features, FEATURES):
                 z0[:] = 0
@@ -66,26 +91,48 @@ def correlate(frames: Array, w: Array, distances: Array, pitch: int, z: Array, f
                         z2[p] += w20 * x0[p]
                 for feature in range(o, min(o + FEATURES, features)):
                     for row in range(height):
-                        begin = row * pitch
+                        target, source = z[n, feature, top + row], sums[feature - o, row * pitch :]
                         for column in range(columns):
-                            z[n, feature, top + row, column] = sums[feature - o, begin + column]
+                            target[column] = source[column]
 
 
 @compiled_for_sums
-def correlate_grad(dz: Array, frames: Array, distances: Array, dw: Array) -> None:
-    """dw[o, t] += sum_{n, p} dz[n, o, p] * frames[n, p + distances[t]].
+def correlate_grad(
+    dz: Array,
+    x: Array,
+    distances: Array,
+    dw: Array,
+    frame: Array,
+    above: int,
+    left: int,
+    lines: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """dw[o, t] += sum_{n, i, j} dz[n, o, i, j] * frame_of_x[n][i * pitch + j + distances[t]] for the images start .. stop.
 
-    dz (n, features and padding, P) has zeros where no output is, frames (n, C * height * pitch), dw (features and padding, T).
+    dz (N, features, OH, OW), dw (features and padding, T), x and frame as in `correlate`; lines (features and padding,
+    OH * pitch), of zeros, takes a dz, so that its rows are as long as the frame's.
     """
-    images, features, length = dz.shape
+    _, features, rows, columns = dz.shape
+    pitch = frame.shape[2]
     taps = len(distances)
+    # the last row ends with its last output: what would wrap there lies outside of the frame
+    length = (rows - 1) * pitch + columns
+    flat = frame.reshape(-1)
     zero = dw.dtype.type(0)
-    for n in range(images):
+    for n in range(start, stop):
+        _fill_frame(x[n], frame, above, left)
+        for o in range(features):
+            for i in range(rows):
+                target, source = lines[o, i * pitch :], dz[n, o, i]
+                for j in range(columns):
+                    target[j] = source[j]
         for o in range(0, features, FEATURES):
-            dz0, dz1, dz2 = dz[n, o], dz[n, o + 1], dz[n, o + 2]
+            dz0, dz1, dz2 = lines[o], lines[o + 1], lines[o + 2]
             for t in range(0, taps - TAPS + 1, TAPS):
-                x0, x1 = frames[n, distances[t] :], frames[n, distances[t + 1] :]
-                x2, x3 = frames[n, distances[t + 2] :], frames[n, distances[t + 3] :]
+                x0, x1 = flat[distances[t] :], flat[distances[t + 1] :]
+                x2, x3 = flat[distances[t + 2] :], flat[distances[t + 3] :]
                 s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = s20 = s21 = s22 = s23 = zero
                 for p in range(length):
                     s00 += dz0[p] * x0[p]
@@ -113,7 +160,7 @@ def correlate_grad(dz: Array, frames: Array, distances: Array, dw: Array) -> Non
                 dw[o + 2, t + 2] += s22
                 dw[o + 2, t + 3] += s23
             for t in range(taps - taps % TAPS, taps):
-                x0 = frames[n, distances[t] :]
+                x0 = flat[distances[t] :]
                 s00 = s10 = s20 = zero
                 for p in range(length):
                     s00 += dz0[p] * x0[p]

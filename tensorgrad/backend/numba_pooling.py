@@ -17,46 +17,18 @@ Array = np.ndarray[Any, Any]
 
 
 @compiled
-def _take_better(values: Array, step: int, number: Any, best: Array, winner: Array) -> None:
-    """best[j], winner[j] = values[j * step], number wherever that value is greater, or nan."""
-    step = np.uint64(step)
-    for j in range(len(best)):
-        value = values[step * np.uint64(j)]  # unsigned, so that nothing is to be done for negative indices
-        better = (value > best[j]) | (value != value)
-        best[j] = value if better else best[j]
-        winner[j] = number if better else winner[j]
-
-
-@compiled
-def _add(values: Array, step: int, sums: Array) -> None:
-    """sums[j] += values[j * step]."""
-    step = np.uint64(step)
-    for j in range(len(sums)):
-        sums[j] += values[step * np.uint64(j)]
-
-
-@compiled
-def _add_spread(values: Array, step: int, sums: Array) -> None:
-    """sums[j * step] += values[j]."""
-    step = np.uint64(step)
-    for j in range(len(values)):
-        sums[step * np.uint64(j)] += values[j]
-
-
-@compiled
-def _reach(width: int, columns: int, step: int, offset: int) -> tuple[int, int]:
-    """first, last: the outputs j with 0 <= j * step + offset < width (windows.reach as a loop can call it)."""
-    first = max(0, -(offset // step))
-    return first, max(first, min(columns, (width - 1 - offset) // step + 1))
-
-
-@compiled
 def max_planes(
     x: Array, z: Array, winners: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
 ) -> None:
-    """Max pooling of the planes start .. stop: x (P, H, W) -> z, winners (P, OH, OW); `before` is (top, left) padding."""
+    """Max pooling of the planes start .. stop: x (P, H, W) -> z, winners (P, OH, OW); `before` is (top, left) padding.
+
+    A row of x is first split by its columns' remainders modulo the stride, after which every tap reads neighbours:
+    column j * stride + offset lies at split[offset % stride, j + offset // stride].
+    """
     _, height, width = x.shape
     _, rows, columns = z.shape
+    step = stride[1]
+    split = np.empty((step, width // step + 1), x.dtype)
     for plane in range(start, stop):
         for i in range(rows):
             best, winner = z[plane, i], winners[plane, i]
@@ -64,15 +36,23 @@ def max_planes(
             first_row, last_row = max(0, -top), min(kernel[0], height - top)
             for j in range(columns):
                 best[j] = -np.inf
-                winner[j] = first_row * kernel[1] + max(0, before[1] - j * stride[1])
+                winner[j] = first_row * kernel[1] + max(0, before[1] - j * step)
             for k in range(first_row, last_row):
                 row = x[plane, top + k]
+                for column in range(width):
+                    split[column % step, column // step] = row[column]
                 for l in range(kernel[1]):
                     offset = l - before[1]
-                    first, last = _reach(width, columns, stride[1], offset)
-                    values = row[first * stride[1] + offset :]
+                    # the outputs whose tap lies inside the row: 0 <= j * step + offset < width
+                    first, last = max(0, -(offset // step)), min(columns, (width - 1 - offset) // step + 1)
+                    values, shift = split[offset % step], offset // step
                     number = np.uint8(k * kernel[1] + l)
-                    _take_better(values, stride[1], number, best[first:last], winner[first:last])
+                    for signed in range(first, last):
+                        j = np.uint64(signed)  # unsigned, so that nothing is to be done for negative indices
+                        value = values[np.uint64(signed + shift)]
+                        better = (value > best[j]) | (value != value)
+                        best[j] = value if better else best[j]
+                        winner[j] = number if better else winner[j]
 
 
 @compiled
@@ -99,7 +79,7 @@ def max_points(
     x: Array, z: Array, winners: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int
 ) -> None:
     """Max pooling of the images start .. stop: x (N, H, W, C) -> z, winners (N, OH, OW, C)."""
-    _, height, width, _ = x.shape
+    _, height, width, channels = x.shape
     _, rows, columns, _ = z.shape
     for n in range(start, stop):
         for i in range(rows):
@@ -115,7 +95,10 @@ def max_points(
                     for l in range(first_column, last_column):
                         values = x[n, top + k, left + l]
                         number = np.uint8(k * kernel[1] + l)
-                        _take_better(values, 1, number, best, winner)
+                        for c in range(channels):
+                            better = (values[c] > best[c]) | (values[c] != values[c])
+                            best[c] = values[c] if better else best[c]
+                            winner[c] = number if better else winner[c]
 
 
 @compiled
@@ -154,26 +137,15 @@ def gather(
 
 
 @compiled
-def sums_of_planes(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """z = the sum of every window: down the rows of x into one line, then along it. x (P, H, W), z (P, OH, OW)."""
-    _, height, width = x.shape
-    _, rows, columns = z.shape
-    line = np.empty(width, x.dtype)
-    for plane in range(start, stop):
-        for i in range(rows):
-            top = i * stride[0] - before[0]
-            line[:] = 0
-            for h in range(max(0, top), min(height, top + kernel[0])):
-                _add(x[plane, h], 1, line)
-            z[plane, i, :] = 0
-            for l in range(kernel[1]):
-                first, last = _reach(width, columns, stride[1], l - before[1])
-                _add(line[first * stride[1] + l - before[1] :], stride[1], z[plane, i, first:last])
+def _add(values: Array, sums: Array) -> None:
+    """sums += values, both one line."""
+    for j in range(len(sums)):
+        sums[j] += values[j]
 
 
 @compiled
 def sums_of_points(x: Array, z: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """The same for points: x (N, H, W, C), z (N, OH, OW, C)."""
+    """z = the sum of every window: down the rows of x into one line, then along it. x (N, H, W, C), z (N, OH, OW, C)."""
     _, height, width, channels = x.shape
     _, rows, columns, _ = z.shape
     line = np.empty((width, channels), x.dtype)
@@ -182,35 +154,17 @@ def sums_of_points(x: Array, z: Array, kernel: Any, stride: Any, before: Any, st
             top = i * stride[0] - before[0]
             line[:] = 0
             for h in range(max(0, top), min(height, top + kernel[0])):
-                _add(x[n, h].reshape(-1), 1, line.reshape(-1))
+                _add(x[n, h].reshape(-1), line.reshape(-1))
             for j in range(columns):
                 left = j * stride[1] - before[1]
                 z[n, i, j, :] = 0
                 for w in range(max(0, left), min(width, left + kernel[1])):
-                    _add(line[w], 1, z[n, i, j])
-
-
-@compiled
-def spreads_of_planes(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """The adjoint of `sums_of_planes`: dz of an output is added to all elements of its window."""
-    _, height, width = dx.shape
-    _, rows, columns = dz.shape
-    line = np.empty(width, dz.dtype)
-    for plane in range(start, stop):
-        dx[plane, :, :] = 0
-        for i in range(rows):
-            line[:] = 0
-            for l in range(kernel[1]):
-                first, last = _reach(width, columns, stride[1], l - before[1])
-                _add_spread(dz[plane, i, first:last], stride[1], line[first * stride[1] + l - before[1] :])
-            top = i * stride[0] - before[0]
-            for h in range(max(0, top), min(height, top + kernel[0])):
-                _add(line, 1, dx[plane, h])
+                    _add(line[w], z[n, i, j])
 
 
 @compiled
 def spreads_of_points(dz: Array, dx: Array, kernel: Any, stride: Any, before: Any, start: int, stop: int) -> None:
-    """The adjoint of `sums_of_points`."""
+    """The adjoint of `sums_of_points`: dz of an output is added to all elements of its window."""
     _, height, width, channels = dx.shape
     _, rows, columns, _ = dz.shape
     line = np.empty((width, channels), dz.dtype)
@@ -221,7 +175,7 @@ def spreads_of_points(dz: Array, dx: Array, kernel: Any, stride: Any, before: An
             for j in range(columns):
                 left = j * stride[1] - before[1]
                 for w in range(max(0, left), min(width, left + kernel[1])):
-                    _add(dz[n, i, j], 1, line[w])
+                    _add(dz[n, i, j], line[w])
             top = i * stride[0] - before[0]
             for h in range(max(0, top), min(height, top + kernel[0])):
-                _add(line.reshape(-1), 1, dx[n, h].reshape(-1))
+                _add(line.reshape(-1), dx[n, h].reshape(-1))

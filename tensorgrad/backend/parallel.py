@@ -7,7 +7,6 @@ fight for the cores (each waits by spinning), so while ours works BLAS is held t
 
 from __future__ import annotations
 
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 
@@ -152,23 +152,21 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
         task(0, count)
         return
     bounds = [count * part // parts for part in range(parts + 1)]
+    errors = np.geterr()  # np.errstate holds in one thread only
     with _blas.at_one_thread():
-        others = [
-            _pool.submit(contextvars.copy_context().run, _run, task, start, stop)
-            for start, stop in zip(bounds[1:], bounds[2:])
-        ]
+        others = [_pool.submit(_run, task, start, stop, errors) for start, stop in zip(bounds[1:], bounds[2:])]
         try:
-            _run(task, bounds[0], bounds[1])
+            _run(task, bounds[0], bounds[1], errors)
         finally:
             wait(others)
         for other in others:
             other.result()
 
 
-def _run(task: Callable[[int, int], None], start: int, stop: int) -> None:
+def _run(task: Callable[[int, int], None], start: int, stop: int, errors: Any) -> None:
     _working.now = True
     try:
-        with _blas.at_one_thread_here():
+        with _blas.at_one_thread_here(), np.errstate(**errors):
             task(start, stop)
     finally:
         _working.now = False
