@@ -2,10 +2,15 @@
 default, in pyproject.toml)."""
 
 import importlib.util
+import signal
 from functools import cache
 
 import pytest
 import standin  # registers the device 'standin', CuPy's stand-in
+
+# A shell starts background jobs with Ctrl-C ignored, and so would be every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @cache

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.backend.convolution import ConvolutionKernels
-from tensorgrad.backend.cpu import CPUBackend
+from tensorgrad.backend.cpu import CPU, CPUBackend
 from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
 from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels, _Blocks
 from tensorgrad.backend.numpy_pooling import NumpyPoolingKernels
@@ -37,8 +37,8 @@ FAST_ELEMENTS = 1 << 12
 SHARED_OPERATIONS = 1 << 18
 #: Parts that the images of a weight gradient are summed in, before the parts are added up; more threads find no work.
 GRADIENT_PARTS = 16
-#: Channels times features up to which convolution by loops is faster than matrix products.
-THIN = 16 * 16
+#: Channels times features up to which loops are faster than matrix products: where z or dx, and where dw is computed.
+THIN, THIN_GRADIENT = 48, 256
 
 
 @functools.cache
@@ -57,11 +57,11 @@ def _numba_works() -> bool:
     if why_not() is not None:
         return False
     try:
-        import numba
+        from numba.core import config  # "numba.config" is made at run time, where a type checker does not see it
     except Exception as error:  # a Numba too old for this NumPy or Python raises errors of many kinds
         warnings.warn(f"Numba does not import, so kernels run on NumPy alone: {error}", RuntimeWarning, stacklevel=2)
         return False
-    return not numba.config.DISABLE_JIT
+    return not config.DISABLE_JIT
 
 
 def loops_in_use() -> list[str]:
@@ -92,28 +92,26 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
 
     def conv2d(self, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
         outputs = conv2d_output_size(x.shape, w.shape, stride, padding, dilation, groups)
-        if not (_thin(w.shape, outputs, stride, groups) and _takes(x, w)):
+        if not (_thin(w.shape, outputs, stride, groups, THIN) and _takes(x, w)):
             return super().conv2d(x, w, stride, padding, dilation, groups)
         return _correlate(x, w, padding, dilation, outputs)
 
     def conv2d_input_grad(
         self, dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
     ) -> Array:
-        # the windows of dz that reach an element of x: see the same step in numpy_convolution.py
-        top = extent(w.shape[2], dilation[0]) - 1 - padding[0]
-        left = extent(w.shape[3], dilation[1]) - 1 - padding[2]
-        if not (_thin(w.shape, input_size, stride, groups) and min(top, left) >= 0 and _takes(dz, w)):
+        # dx is a convolution of dz with the kernel turned by 180 degrees; see the same step in numpy_convolution.py
+        beyond = [extent(size, step) - 1 for size, step in zip(w.shape[2:], dilation)]
+        around = beyond[0] - padding[0], beyond[0] - padding[1], beyond[1] - padding[2], beyond[1] - padding[3]
+        if not (_thin(w.shape, input_size, stride, groups, THIN) and min(around) >= 0 and _takes(dz, w)):
             return super().conv2d_input_grad(dz, w, input_size, stride, padding, dilation, groups)
         rotated = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-        bottom = input_size[0] - dz.shape[2] + extent(w.shape[2], dilation[0]) - 1 - top
-        right = input_size[1] - dz.shape[3] + extent(w.shape[3], dilation[1]) - 1 - left
-        return _correlate(dz, rotated, (top, bottom, left, right), dilation, input_size)
+        return _correlate(dz, rotated, around, dilation, input_size)
 
     def conv2d_weight_grad(
         self, dz: Array, x: Array, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
     ) -> Array:
         w_shape = dz.shape[1], x.shape[1] // groups, *kernel_size
-        if not (_thin(w_shape, dz.shape[2:], stride, groups) and _takes(x, dz)):
+        if not (_thin(w_shape, dz.shape[2:], stride, groups, THIN_GRADIENT) and _takes(x, dz)):
             return super().conv2d_weight_grad(dz, x, kernel_size, stride, padding, dilation, groups)
         dw = _correlate_grad(dz, x, w_shape, padding, dilation)
         if np.isfinite(dw).all():
@@ -122,11 +120,11 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
         return ConvolutionKernels.conv2d_weight_grad(self, dz, x, kernel_size, stride, padding, dilation, groups)
 
 
-def _thin(w_shape: tuple[int, ...], outputs: Pair, stride: Pair, groups: int) -> bool:
-    """Whether loops are faster than matrix products: few channels, rows that lose little to wrapped columns."""
+def _thin(w_shape: tuple[int, ...], outputs: Pair, stride: Pair, groups: int, most: int) -> bool:
+    """Whether loops are faster than matrix products: few channels, and rows that lose little to wrapped columns."""
     if stride != (1, 1) or groups != 1 or w_shape[2:] == (1, 1):
         return False
-    return w_shape[0] * w_shape[1] <= THIN and w_shape[3] <= outputs[1]
+    return w_shape[0] * w_shape[1] <= most and w_shape[3] <= outputs[1]
 
 
 def _distances(channels: int, kernel: Pair, dilation: Pair, height: int, pitch: int) -> Array:
@@ -399,20 +397,25 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 
     def relu_grad(self, dz: Array, z: Array) -> Array:
-        cotangents, values = _lines(dz), _lines(z)
-        if cotangents is None or values is None or dz.strides != z.strides or not _takes(dz, z):
+        cotangents, values = _line(dz), _line(z)
+        if cotangents is None or values is None or dz.shape != z.shape or dz.strides != z.strides or not _takes(dz, z):
             return super().relu_grad(dz, z)
         from tensorgrad.backend import numba_elementwise as loops
 
         dx = np.empty_like(dz)
-        _each(loops.relu_grad, (cotangents, values, _lines(dx)), dz.size, dz.size // 4)
+        _each(loops.relu_grad, (cotangents, values, _line(dx)), dz.size, dz.size // 4)
         return dx
 
 
-def _lines(x: Array) -> Array | None:
-    """The numbers of x in the order they have in memory, as one line; None where they do not lie side by side."""
+def _line(x: Array) -> Array | None:
+    """The numbers of x in the order they have in memory, a view; None where they do not lie side by side."""
     if x.flags.c_contiguous:
         return x.reshape(-1)
     if x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous:
         return x.transpose(0, 2, 3, 1).reshape(-1)
     return None
+
+
+def cpu_backend() -> CPUBackend:
+    """The backend for NumPy's arrays: with compiled loops where Numba is installed, without them elsewhere."""
+    return FastBackend(np) if why_not() is None else CPU

@@ -34,9 +34,8 @@ def _fill_frame(image: Array, frame: Array, top: int, left: int) -> None:
     channels, height, width = image.shape
     for c in range(channels):
         for h in range(height):
-            row, line = image[c, h], frame[c, top + h, left : left + width]
             for p in range(width):
-                line[p] = row[p]
+                frame[c, top + h, left + p] = image[c, h, p]
 
 
 @compiled
@@ -91,9 +90,8 @@ def correlate(
                         z2[p] += w20 * x0[p]
                 for feature in range(o, min(o + FEATURES, features)):
                     for row in range(height):
-                        target, source = z[n, feature, top + row], sums[feature - o, row * pitch :]
                         for column in range(columns):
-                            target[column] = source[column]
+                            z[n, feature, top + row, column] = sums[feature - o, row * pitch + column]
 
 
 @compiled_for_sums
@@ -125,9 +123,8 @@ def correlate_grad(
         _fill_frame(x[n], frame, above, left)
         for o in range(features):
             for i in range(rows):
-                target, source = lines[o, i * pitch :], dz[n, o, i]
                 for j in range(columns):
-                    target[j] = source[j]
+                    lines[o, i * pitch + j] = dz[n, o, i, j]
         for o in range(0, features, FEATURES):
             dz0, dz1, dz2 = lines[o], lines[o + 1], lines[o + 2]
             for t in range(0, taps - TAPS + 1, TAPS):

@@ -39,20 +39,21 @@ def max_planes(
                 winner[j] = first_row * kernel[1] + max(0, before[1] - j * step)
             for k in range(first_row, last_row):
                 row = x[plane, top + k]
-                for column in range(width):
-                    split[column % step, column // step] = row[column]
+                for remainder in range(step):
+                    for j in range((width - remainder + step - 1) // step):
+                        split[remainder, j] = row[j * step + remainder]
                 for l in range(kernel[1]):
                     offset = l - before[1]
                     # the outputs whose tap lies inside the row: 0 <= j * step + offset < width
                     first, last = max(0, -(offset // step)), min(columns, (width - 1 - offset) // step + 1)
                     values, shift = split[offset % step], offset // step
                     number = np.uint8(k * kernel[1] + l)
-                    for signed in range(first, last):
-                        j = np.uint64(signed)  # unsigned, so that nothing is to be done for negative indices
-                        value = values[np.uint64(signed + shift)]
-                        better = (value > best[j]) | (value != value)
-                        best[j] = value if better else best[j]
-                        winner[j] = number if better else winner[j]
+                    for j in range(first, last):
+                        at = np.uint64(j)  # unsigned, so that nothing is to be done for negative indices
+                        value = values[np.uint64(j + shift)]
+                        better = (value > best[at]) | (value != value)
+                        best[at] = value if better else best[at]
+                        winner[at] = number if better else winner[at]
 
 
 @compiled

@@ -32,8 +32,8 @@ Array = np.ndarray[Any, Any]
 BLOCK_ELEMENTS = 1 << 18
 #: Rows of a block at least, so that a matrix product is worth its call.
 BLOCK_ROWS = 256
-#: Elements of all columns of a layer from which on threads are worth their start (about 0.05 ms).
-SHARED_ELEMENTS = 1 << 19
+#: Elements of all columns of a layer from which on threads are worth their start (about 0.1 ms).
+SHARED_ELEMENTS = 1 << 21
 
 
 class NumpyConvolutionKernels(ConvolutionKernels):
