@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tensorgrad.backend.array import ArrayBackend
-from tensorgrad.backend.cpu import CPU
+from tensorgrad.backend.fast import cpu_backend
 from tensorgrad.device import Device, as_device, replace_default_device
 from tensorgrad.errors import DeviceError, OperandError
 
@@ -115,4 +115,4 @@ def without_warnings() -> AbstractContextManager[Any]:
 
 import numpy as _np  # noqa: E402  (after the registry it fills)
 
-register(CPU, _np.ndarray, _np.generic, device="cpu")
+register(cpu_backend(), _np.ndarray, _np.generic, device="cpu")

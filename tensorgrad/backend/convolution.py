@@ -68,7 +68,7 @@ class ConvolutionKernels:
         for some in self._image_chunks(dx.shape, kernel, outputs):
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (groups, K, O/groups) @ (n, groups, O/groups, OH*OW)
-            dcolumns = xp.matmul(weight, part).reshape(-1, channels, *kernel, *outputs)
+            dcolumns = xp.matmul(weight, part).reshape(part.shape[0], channels, *kernel, *outputs)
             for tap in windows:
                 dcolumn = dcolumns[:, :, tap.row, tap.column, tap.rows, tap.columns]
                 dx[some, :, tap.input_rows, tap.input_columns] += dcolumn

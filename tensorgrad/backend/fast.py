@@ -33,12 +33,14 @@ Array = np.ndarray[Any, Any]
 
 #: Elements of an array from which on a loop is worth importing Numba for.
 FAST_ELEMENTS = 1 << 12
-#: Additions or comparisons from which on threads are worth their start.
-SHARED_OPERATIONS = 1 << 18
+#: Additions or comparisons, about 0.3 ms of them, from which on threads are worth their start.
+SHARED_OPERATIONS = 1 << 20
 #: Parts that the images of a weight gradient are summed in, before the parts are added up; more threads find no work.
 GRADIENT_PARTS = 16
 #: Channels times features up to which loops are faster than matrix products: where z or dx, and where dw is computed.
 THIN, THIN_GRADIENT = 48, 256
+#: Below this many channels planes are the better memory order for what comes next: loops over channels would be too short.
+FEW = 8
 
 
 @functools.cache
@@ -61,7 +63,7 @@ def _numba_works() -> bool:
     except Exception as error:  # a Numba too old for this NumPy or Python raises errors of many kinds
         warnings.warn(f"Numba does not import, so kernels run on NumPy alone: {error}", RuntimeWarning, stacklevel=2)
         return False
-    return not config.DISABLE_JIT
+    return not getattr(config, "DISABLE_JIT", 0)
 
 
 def loops_in_use() -> list[str]:
@@ -103,7 +105,8 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
         beyond = [extent(size, step) - 1 for size, step in zip(w.shape[2:], dilation)]
         around = beyond[0] - padding[0], beyond[0] - padding[1], beyond[1] - padding[2], beyond[1] - padding[3]
         if not (_thin(w.shape, input_size, stride, groups, THIN) and min(around) >= 0 and _takes(dz, w)):
-            return super().conv2d_input_grad(dz, w, input_size, stride, padding, dilation, groups)
+            dx = super().conv2d_input_grad(dz, w, input_size, stride, padding, dilation, groups)
+            return np.ascontiguousarray(dx) if dx.shape[1] < FEW and _takes(dx) else dx
         rotated = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         return _correlate(dz, rotated, around, dilation, input_size)
 
@@ -153,7 +156,7 @@ def _correlate(x: Array, w: Array, padding: Padding, dilation: Pair, outputs: Pa
         sums = np.empty((loops.FEATURES, max(loops.LINE, pitch)), x.dtype)
         loops.correlate(source, weight, distances, z, frame, padding[0], padding[2], sums, start, stop)
 
-    share(images, work, z.size * len(distances) >= 8 * SHARED_OPERATIONS)
+    share(images, work, z.size * len(distances) >= 4 * SHARED_OPERATIONS)
     return z
 
 
@@ -177,7 +180,7 @@ def _correlate_grad(dz: Array, x: Array, w_shape: tuple[int, ...], padding: Padd
             settings = frame, padding[0], padding[2], lines, some.start, some.stop
             loops.correlate_grad(cotangents, source, distances, sums[number], *settings)
 
-    share(len(groups), work, dz.size * len(distances) >= 8 * SHARED_OPERATIONS)
+    share(len(groups), work, dz.size * len(distances) >= 4 * SHARED_OPERATIONS)
     return sums.sum(axis=0)[:features].reshape(w_shape)
 
 
@@ -397,13 +400,18 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 
     def relu_grad(self, dz: Array, z: Array) -> Array:
-        cotangents, values = _line(dz), _line(z)
-        if cotangents is None or values is None or dz.shape != z.shape or dz.strides != z.strides or not _takes(dz, z):
+        values = _line(z)
+        if values is None or dz.shape != z.shape or not _takes(z, dz):
             return super().relu_grad(dz, z)
         from tensorgrad.backend import numba_elementwise as loops
 
-        dx = np.empty_like(dz)
-        _each(loops.relu_grad, (cotangents, values, _line(dx)), dz.size, dz.size // 4)
+        dx = np.empty_like(z)
+        if dz.strides == z.strides:
+            cotangents = _line(dz)
+        else:  # in the memory order of z
+            np.copyto(dx, dz)
+            cotangents = _line(dx)
+        _each(loops.relu_grad, (cotangents, values, _line(dx)), z.size, z.size // 2)
         return dx
 
 

@@ -1,4 +1,5 @@
 """How the loops in numba_*.py are compiled. These files import Numba, so fast.py imports them when they are first needed.
+Without Numba they stay plain Python: right, but so slow that fast.py does not use them.
 
 A loop is compiled for the types of its arguments when it is first called with them, which takes a fraction of a second,
 and kept on disk; later processes read it from there. Numba keeps it beside the source file, or in the folder named
@@ -11,10 +12,15 @@ their first axis to work on. They check nothing: fast.py hands them contiguous a
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
+numba: Any
+try:
+    numba = importlib.import_module("numba")
+except ImportError:
+    numba = None
 
 Loop = TypeVar("Loop", bound=Callable[..., None])
 
@@ -30,10 +36,12 @@ def compiled_for_sums(loop: Loop) -> Loop:
 
 
 def _compile(loop: Loop, freedom: set[str]) -> Loop:
+    if numba is None:
+        return loop
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": freedom}
     try:
-        return numba.njit(loop, cache=True, **options)  # type: ignore[no-any-return]
+        return numba.njit(loop, cache=True, **options)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        return numba.njit(loop, **options)  # type: ignore[no-any-return]
+        return numba.njit(loop, **options)

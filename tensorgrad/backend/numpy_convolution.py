@@ -16,7 +16,8 @@ What is done differently from convolution.py, and why:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,9 @@ Array = np.ndarray[Any, Any]
 BLOCK_ELEMENTS = 1 << 18
 #: Rows of a block at least, so that a matrix product is worth its call.
 BLOCK_ROWS = 256
-#: Elements of all columns of a layer from which on threads are worth their start (about 0.1 ms).
-SHARED_ELEMENTS = 1 << 21
+#: Multiplications from which on threads are worth their start (about 0.05 ms), in matrix products and one by one.
+SHARED_PRODUCTS = 1 << 23
+SHARED_MULTIPLICATIONS = 1 << 20
 
 
 class NumpyConvolutionKernels(ConvolutionKernels):
@@ -183,10 +185,9 @@ class _Windows(NamedTuple):
         images = max(1, block // (self.outputs[0] * self.tiles))
         return images, min(self.outputs[0], max(1, block // self.tiles))
 
-    def worth_sharing(self, images: int, channels: int) -> bool:
-        """Whether the work is large enough for threads."""
-        elements = images * self.outputs[0] * self.tiles * channels * self.kernel[0] * self.tile_width
-        return elements >= SHARED_ELEMENTS
+    def worth_sharing(self, images: int, w: Array) -> bool:
+        """Whether the work, with a weight of w's size, is large enough for threads."""
+        return images * self.outputs[0] * self.outputs[1] * w.size >= SHARED_PRODUCTS
 
 
 def _windows(
@@ -241,7 +242,7 @@ def _correlate(x: Array, w: Array, windows: _Windows) -> Array:
             # (block, KH*width*C) @ (KH*width*C, tile*O), straight into the NHWC result
             np.matmul(columns, weight, out=part[images, rows].reshape(columns.shape[0], weight.shape[1]))
 
-    share(x.shape[0], work, windows.worth_sharing(*x.shape[:2]))
+    share(x.shape[0], work, windows.worth_sharing(x.shape[0], w), matrix_products=True)
     return z
 
 
@@ -249,23 +250,35 @@ def _correlate_grad(dz: Array, x: Array, windows: _Windows) -> Array:
     """dw of <dz, _correlate(x, w)>: (O, C, KH, KW)."""
     features, channels = dz.shape[1], x.shape[1]
     shape = windows.tile * features, windows.kernel[0] * windows.tile_width * channels
-    sums: dict[int, Array] = {}
 
-    def work(start: int, stop: int) -> None:
-        part = dz[start:stop].transpose(0, 2, 3, 1)
+    def part(start: int, stop: int) -> Array:
+        cotangents = dz[start:stop].transpose(0, 2, 3, 1)
         total = np.zeros(shape, dz.dtype)
         product = np.empty(shape, dz.dtype)
         for images, rows, columns in _columns(x[start:stop], windows):
             # (tile*O, block) @ (block, KH*width*C)
-            total += np.matmul(part[images, rows].reshape(columns.shape[0], shape[0]).T, columns, out=product)
-        sums[start] = total
+            dz_rows = cotangents[images, rows].reshape(columns.shape[0], shape[0])
+            total += np.matmul(dz_rows.T, columns, out=product)
+        return total
 
-    share(x.shape[0], work, windows.worth_sharing(*x.shape[:2]))
+    products = dz.size * channels * math.prod(windows.kernel)
+    tiled = _sum_of_parts(x.shape[0], part, products >= SHARED_PRODUCTS)
+    return _untiled_weight(tiled, channels, windows)
+
+
+def _sum_of_parts(images: int, part: Callable[[int, int], Array], worthwhile: bool) -> Array:
+    """The sum of part(start, stop) over ranges of images that threads share."""
+    sums: dict[int, Array] = {}
+
+    def work(start: int, stop: int) -> None:
+        sums[start] = part(start, stop)
+
+    share(images, work, worthwhile, matrix_products=True)
     # added up in the order of the images, whichever thread was first
     first, *others = sorted(sums)
     for other in others:
         sums[first] += sums[other]
-    return _untiled_weight(sums[first], channels, windows)
+    return sums[first]
 
 
 def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) -> Array:
@@ -296,7 +309,7 @@ def _add_columns_back(dz: Array, w: Array, input_size: Pair, windows: _Windows) 
             part_dx[some] = 0  # for what no window reaches
             part_dx[some, rows_in_dx, columns_in_dx] = sums[:, rows_in_frame, columns_in_frame]
 
-    share(images, work, windows.worth_sharing(images, channels))
+    share(images, work, windows.worth_sharing(images, w), matrix_products=True)
     return dx
 
 
@@ -347,7 +360,10 @@ def _columns(x: Array, windows: _Windows) -> Iterator[tuple[slice, slice, Array]
         for rows in chunks(windows.outputs[0], block_rows):
             seen = _view_windows(source[:, rows.start * windows.stride[0] :], rows.stop - rows.start, windows)
             columns = buffer[: seen.size].reshape(seen.shape)
-            columns[...] = seen
+            if seen.strides[4:] == columns.strides[4:]:
+                np.copyto(_runs(columns), _runs(seen))
+            else:
+                np.copyto(columns, seen)
             yield some, rows, columns.reshape(-1, depth)
 
 
@@ -364,6 +380,26 @@ def _view_windows(source: Array, rows: int, windows: _Windows) -> Array:
         of_channel,
     )
     return as_strided(source, shape, strides, writeable=False)
+
+
+class _Runs:
+    """Presents an array to NumPy, its last two axes, which lie side by side in memory, as single elements of many bytes."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x  # the memory is its own
+        size = x.shape[-2] * x.shape[-1] * x.itemsize
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": x.shape[:-2],
+            "strides": x.strides[:-2],
+            "typestr": f"|V{size}",
+            "data": (x.__array_interface__["data"][0], False),
+        }
+
+
+def _runs(x: Array) -> Array:
+    """(..., width, C) -> (...) of elements that are runs of width * C numbers: short runs are copied twice as fast."""
+    return np.asarray(_Runs(x))
 
 
 # kernels that need no columns
@@ -384,20 +420,40 @@ def _pointwise(x: Array, w: Array) -> Array:
     images, channels, height, width = x.shape
     if x.flags.c_contiguous:
         planes = x.reshape(images, channels, height * width)
-        return np.matmul(w, planes).reshape(images, w.shape[0], height, width)
-    return (_rows(x) @ w.T).reshape(images, height, width, w.shape[0]).transpose(0, 3, 1, 2)
+        z = np.empty((images, w.shape[0], height * width), x.dtype)
+
+        def work(start: int, stop: int) -> None:
+            # (O, C) @ (n, C, H*W)
+            np.matmul(w, planes[start:stop], out=z[start:stop])
+
+        share(images, work, x.size * w.shape[0] >= SHARED_PRODUCTS, matrix_products=True)
+        return z.reshape(images, w.shape[0], height, width)
+
+    z_last = np.empty((images, height, width, w.shape[0]), x.dtype)
+
+    def work_last(start: int, stop: int) -> None:
+        # (n*H*W, C) @ (C, O)
+        np.matmul(_rows(x[start:stop]), w.T, out=z_last[start:stop].reshape(-1, w.shape[0]))
+
+    share(images, work_last, x.size * w.shape[0] >= SHARED_PRODUCTS, matrix_products=True)
+    return z_last.transpose(0, 3, 1, 2)
 
 
 def _pointwise_weight_grad(dz: Array, x: Array) -> Array:
     """dw[o, c] = sum over images and points of dz[n, o] x[n, c], as (O, C, 1, 1)."""
     images, channels = x.shape[:2]
     features = dz.shape[1]
-    if dz.flags.c_contiguous and x.flags.c_contiguous:
-        dw = np.zeros((features, channels), dz.dtype)
-        for dz_image, x_image in zip(dz.reshape(images, features, -1), x.reshape(images, channels, -1)):
-            dw += dz_image @ x_image.T
-    else:
-        dw = _rows(dz).T @ _rows(x)
+    planes = dz.flags.c_contiguous and x.flags.c_contiguous
+
+    def part(start: int, stop: int) -> Array:
+        if not planes:
+            return _rows(dz[start:stop]).T @ _rows(x[start:stop])
+        total = np.zeros((features, channels), dz.dtype)
+        for image in range(start, stop):
+            total += dz[image].reshape(features, -1) @ x[image].reshape(channels, -1).T
+        return total
+
+    dw = _sum_of_parts(images, part, x.size * features >= SHARED_PRODUCTS)
     return dw.reshape(features, channels, 1, 1)
 
 
@@ -426,7 +482,7 @@ def _depthwise(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pai
                 seen = source[tap.input_rows, tap.input_columns]
                 z[image, tap.rows, tap.columns] += seen * factors[tap.row, tap.column]
 
-    share(images, work, z.size * len(windows) >= SHARED_ELEMENTS)
+    share(images, work, z.size * len(windows) >= SHARED_MULTIPLICATIONS)
     return z.reshape(images, *outputs, w.shape[0]).transpose(0, 3, 1, 2)
 
 
@@ -447,7 +503,7 @@ def _depthwise_input_grad(
                 part = part.sum(axis=3) if features > channels else part[..., 0]
                 dx[image, tap.input_rows, tap.input_columns] += part
 
-    share(images, work, dz.size * len(windows) >= SHARED_ELEMENTS)
+    share(images, work, dz.size * len(windows) >= SHARED_MULTIPLICATIONS)
     return dx.transpose(0, 3, 1, 2)
 
 
@@ -466,5 +522,5 @@ def _depthwise_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padd
                 cotangent = dz_last[:, tap.rows, tap.columns, :, i]
                 np.einsum("nhwc,nhwc->c", cotangent, seen, out=dw[tap.row, tap.column, :, i])
 
-    share(len(windows), work, dz.size * len(windows) >= SHARED_ELEMENTS)
+    share(len(windows), work, dz.size * len(windows) >= SHARED_MULTIPLICATIONS)
     return np.ascontiguousarray(dw.reshape(*kernel, 1, features).transpose(3, 2, 0, 1))

@@ -206,4 +206,4 @@ class _Blocks:
             for block in self.list[start:stop]:
                 task(block, scratch[: math.prod(block.shape)].reshape(block.shape))
 
-        share(len(self.list), work, self.size >= SHARED_ELEMENTS)
+        share(len(self.list), work, self.size >= SHARED_ELEMENTS, matrix_products=True)

@@ -135,12 +135,12 @@ def set_thread_count(threads: int) -> None:
     _pool = _Pool(threads)
 
 
-def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True) -> None:
+def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True, matrix_products: bool = False) -> None:
     """Call task(start, stop) so that range(count) is covered, in as many equal parts as there are threads.
 
     The parts depend on count and the number of threads only, so equal calls give equal results to the last bit.
-    Where handing out is not worthwhile, or a task itself shares, it is one call in the caller's thread. BLAS has one thread
-    meanwhile, also for what is not worthwhile: its threads hardly help small products, and on a busy machine waiting
+    Where handing out is not worthwhile, or a task itself shares, it is one call in the caller's thread. If the task makes
+    matrix_products, BLAS has one thread then, too: its threads hardly help small products, and on a busy machine waiting
     for them takes up to a hundred times as long as the work. An exception in a part is raised here once all have ended.
 
     >>> covered = []
@@ -148,12 +148,16 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True)
     >>> sorted(covered)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    parts = min(count, _pool.threads) if worthwhile else 1
-    if getattr(_working, "now", False) or (parts <= 1 and worthwhile and _pool.threads > 1):
-        task(0, count)  # a part of a task, or a single image: that may have all threads of BLAS
+    parts = min(count, _pool.threads)
+    if getattr(_working, "now", False):
+        task(0, count)
         return
-    if parts <= 1:
-        with _blas.at_one_thread():
+    if not worthwhile or parts <= 1:
+        # a single image that would be worth sharing may have all threads of BLAS
+        if matrix_products and not (worthwhile and _pool.threads > 1):
+            with _blas.at_one_thread():
+                task(0, count)
+        else:
             task(0, count)
         return
     bounds = [count * part // parts for part in range(parts + 1)]

@@ -116,6 +116,8 @@ def conv2d_output_size(
             f"conv2d: needs input (N, C, H, W) and weight (O, C / groups, KH, KW); got {x_shape} and {w_shape}"
         )
     channels, features = x_shape[1], w_shape[0]
+    if channels < 1 or features < 1:
+        raise ShapeError(f"conv2d: got input {x_shape} and weight {w_shape}; needs at least 1 channel and 1 feature")
     if groups < 1 or channels % groups or features % groups:
         raise ShapeError(
             f"conv2d: groups is {groups}; it must divide the {channels} input channels and the {features} output channels"

@@ -212,7 +212,8 @@ def test_chunks_of_the_shared_kernels(layer: Layer):
 @each_layer
 def test_shared_among_threads(layer: Layer, monkeypatch: pytest.MonkeyPatch):
     """Also more threads than images; every call gives the same bits."""
-    monkeypatch.setattr(numpy_convolution, "SHARED_ELEMENTS", 0)
+    monkeypatch.setattr(numpy_convolution, "SHARED_PRODUCTS", 0)
+    monkeypatch.setattr(numpy_convolution, "SHARED_MULTIPLICATIONS", 0)
     five_images = layer._replace(x=(5, *layer.x[1:]))
     values = five_images.draw()
     wanted = expected(five_images, *values)
@@ -234,6 +235,7 @@ REFUSED = [
     (Layer((1, 4, 5, 5), (4, 2, 3, 3), groups=3), "groups is 3; it must divide the 4 input channels"),
     (Layer((1, 4, 5, 5), (3, 2, 3, 3), groups=2), "and the 3 output channels"),
     (Layer((1, 4, 5, 5), (4, 4, 3, 3), groups=0), "groups is 0"),
+    (Layer((1, 3, 5, 5), (0, 3, 3, 3)), "needs at least 1 channel and 1 feature"),
     (Layer((1, 3, 5, 5), (4, 3, 6, 3)), r"spans \(6, 3\) and does not fit into the padded input of \(5, 5\)"),
     (Layer((1, 3, 5, 5), (4, 3, 3, 3), dilation=(3, 1)), r"spans \(7, 3\)"),
     (Layer((1, 3, 5, 5), (4, 3, 3, 3), stride=(0, 1)), "stride"),
@@ -248,6 +250,13 @@ def test_refuses_what_does_not_fit(kernels: Any, layer: Layer, message: str):
     x, w = (kernels.from_host(numpy.zeros(shape)) for shape in (layer.x, layer.w))
     with pytest.raises(ShapeError, match=f"conv2d.*{message}"):
         kernels.conv2d(x, w, *layer.settings)
+
+
+def test_refuses_no_channels(kernels: Any):
+    """PyTorch makes an output without features of it, whatever the weight, and cannot go back."""
+    x, w = (kernels.from_host(numpy.zeros(shape)) for shape in ((1, 0, 5, 5), (4, 0, 3, 3)))
+    with pytest.raises(ShapeError, match="conv2d: .*needs at least 1 channel"):
+        kernels.conv2d(x, w, (1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 
 @pytest.mark.oracle

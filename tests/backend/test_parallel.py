@@ -27,7 +27,11 @@ def three_threads() -> Iterator[None]:
 
 
 def blas_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    """The threads of NumPy's BLAS, not of those that tests of other things brought along."""
+    if not parallel._blas.found:
+        parallel._blas.find()
+    ours = {library.filepath for library in parallel._blas.of_process}
+    return [library["num_threads"] for library in threadpool_info() if library["filepath"] in ours]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 100])
@@ -82,7 +86,8 @@ def test_an_error_arrives_after_all_parts_have_ended(failing: int):
     assert sorted(ended) == [part for part in range(3) if part != failing]
 
 
-def test_blas_has_one_thread_inside_and_its_own_number_outside():
+def test_blas_has_one_thread_inside_and_its_own_number_outside(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parallel, "_blas", parallel._Blas())
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         inside = []
@@ -143,6 +148,26 @@ def test_numpys_error_settings_hold_in_every_thread():
         share(3, divide)
     with warnings.catch_warnings(), numpy.errstate(divide="raise"), pytest.raises(FloatingPointError):
         share(3, divide)
+
+
+def test_blas_threads_where_nothing_is_shared(monkeypatch: pytest.MonkeyPatch):
+    """One for products too small to be worth it; all of them for a single image, which cannot be shared."""
+    monkeypatch.setattr(parallel, "_blas", parallel._Blas())
+    with threadpool_limits(2, user_api="blas"):
+        all_of_them = blas_threads()
+        one = [1] * len(all_of_them)
+        seen = []
+
+        def work(start: int, stop: int) -> None:
+            seen.append(blas_threads())
+
+        share(9, work, worthwhile=False, matrix_products=True)
+        share(1, work, matrix_products=True)
+        share(9, work, worthwhile=False)
+        set_thread_count(1)
+        share(9, work, matrix_products=True)
+        assert seen == [one, all_of_them, all_of_them, one]
+        assert blas_threads() == all_of_them
 
 
 def sum_of_parts(count: int) -> int:
