@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import statistics
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+#: What tells NumPy's BLAS, PyTorch and tensorgrad how many threads to use.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TENSORGRAD_NUM_THREADS")
 
 
 @dataclass
@@ -46,11 +50,18 @@ def _serve(pipe: Connection, contestant: str, settings: dict[str, Any]) -> None:
 
 
 class _Side:
-    def __init__(self, contestant: str, settings: dict[str, Any]) -> None:
+    def __init__(self, contestant: str, settings: dict[str, Any], threads: int | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, contestant, settings), daemon=True)
-        self.process.start()
+        before = dict(os.environ)
+        if threads is not None:
+            os.environ.update(dict.fromkeys(THREADS, str(threads)))
+        try:
+            self.process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         other.close()
         self.pipe.recv()
 
@@ -65,10 +76,16 @@ class _Side:
 
 
 def duel(
-    ours: str, theirs: str, *, rounds: int = 15, seconds: float = 0.2, settings: dict[str, Any] | None = None
+    ours: str,
+    theirs: str,
+    *,
+    rounds: int = 15,
+    seconds: float = 0.2,
+    settings: dict[str, Any] | None = None,
+    threads: int | None = None,
 ) -> Result:
-    """Time the two in turn, each round long enough to last about `seconds` a side."""
-    sides = [_Side(contestant, settings or {}) for contestant in (ours, theirs)]
+    """Time the two in turn, each round long enough to last about `seconds` a side; threads None is each one's own policy."""
+    sides = [_Side(contestant, settings or {}, threads) for contestant in (ours, theirs)]
     try:
         repeats = [max(1, round(seconds / max(side.time(1), 1e-6))) for side in sides]
         pairs = [[side.time(n) for side, n in zip(sides, repeats)] for _ in range(rounds)]

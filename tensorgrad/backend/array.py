@@ -61,7 +61,6 @@ STRUCTURAL = (
     "concatenate",
     "expand_dims",
     "flip",
-    "matmul",
     "may_share_memory",
     "ones_like",
     "reshape",
@@ -164,6 +163,10 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         if high is not None:
             x = self.xp.minimum(x, high)
         return x
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """The product of matrices, or of stacks of them."""
+        return self.xp.matmul(x, y)
 
     # reductions; `axis` is a tuple of axes, None means all
 

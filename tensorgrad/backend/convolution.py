@@ -31,8 +31,8 @@ class ConvolutionKernels:
     """conv2d and its two adjoints over the array module `self.xp`."""
 
     xp: Any
-    #: The largest number of elements of `columns` made at once: images are worked on in chunks.
-    column_elements = 1 << 25
+    #: About how many elements of scratch memory are used at once: images are worked on in chunks.
+    scratch_elements = 1 << 25
 
     def conv2d(self, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
         """z = x * w.
@@ -86,7 +86,7 @@ class ConvolutionKernels:
         channels = x.shape[1]
         windows = list(taps(x.shape[2:], kernel_size, stride, padding, dilation, outputs))
         dw = xp.zeros((features, channels // groups, *kernel_size), summable(xp, dz[:0]).dtype)
-        for some in self._image_chunks(x.shape, kernel_size, outputs):
+        for some in self._image_chunks(x.shape, kernel_size, outputs, dw.size):
             columns = self._columns(summable(xp, x[some]), kernel_size, windows, outputs, groups)
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (n, groups, O/groups, OH*OW) @ (n, groups, OH*OW, K), summed over the images
@@ -102,9 +102,11 @@ class ConvolutionKernels:
             columns[:, :, tap.row, tap.column, tap.rows, tap.columns] = column
         return columns.reshape(images, groups, -1, outputs[0] * outputs[1])
 
-    def _image_chunks(self, x_shape: tuple[int, ...], kernel: Pair, outputs: Pair) -> Iterator[slice]:
-        elements_of_an_image = x_shape[1] * kernel[0] * kernel[1] * outputs[0] * outputs[1]
-        return chunks(x_shape[0], self.column_elements // elements_of_an_image)
+    def _image_chunks(
+        self, x_shape: tuple[int, ...], kernel: Pair, outputs: Pair, results_of_an_image: int = 0
+    ) -> Iterator[slice]:
+        columns_of_an_image = x_shape[1] * kernel[0] * kernel[1] * outputs[0] * outputs[1]
+        return chunks(x_shape[0], self.scratch_elements // max(columns_of_an_image, results_of_an_image))
 
 
 def summable(xp: Any, x: Array) -> Array:

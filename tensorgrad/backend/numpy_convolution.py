@@ -34,7 +34,7 @@ BLOCK_ELEMENTS = 1 << 18
 #: Rows of a block at least, so that a matrix product is worth its call.
 BLOCK_ROWS = 256
 #: Multiplications from which on threads are worth their start (about 0.05 ms), in matrix products and one by one.
-SHARED_PRODUCTS = 1 << 23
+SHARED_PRODUCTS = 1 << 22
 SHARED_MULTIPLICATIONS = 1 << 20
 
 

@@ -203,7 +203,7 @@ def test_blocks_of_any_size(layer: Layer, block: int, monkeypatch: pytest.Monkey
 @each_layer
 def test_chunks_of_the_shared_kernels(layer: Layer):
     class OneImageAtATime(type(kernels_named("shared"))):  # type: ignore[misc]
-        column_elements = 1
+        scratch_elements = 1
 
     values = layer.draw()
     compare(three_maps(OneImageAtATime(), layer, *values), expected(layer, *values), numpy.float64, 1e-13)
@@ -255,7 +255,7 @@ def test_refuses_what_does_not_fit(kernels: Any, layer: Layer, message: str):
 def test_refuses_no_channels(kernels: Any):
     """PyTorch makes an output without features of it, whatever the weight, and cannot go back."""
     x, w = (kernels.from_host(numpy.zeros(shape)) for shape in ((1, 0, 5, 5), (4, 0, 3, 3)))
-    with pytest.raises(ShapeError, match="conv2d: .*needs at least 1 channel"):
+    with pytest.raises(ShapeError, match=r"conv2d: .*needs at least 1 channel"):
         kernels.conv2d(x, w, (1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 
