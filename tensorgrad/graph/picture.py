@@ -87,10 +87,10 @@ class Picture(graphviz.Digraph):
 
 
 def dot_is_here() -> bool:
-    """Whether Graphviz's program `dot` can be started."""
+    """Whether Graphviz's program `dot` is there and works."""
     try:
         graphviz.version()
-    except graphviz.ExecutableNotFound:
+    except (graphviz.ExecutableNotFound, graphviz.CalledProcessError):
         return False
     return True
 

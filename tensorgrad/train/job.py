@@ -19,7 +19,7 @@ from tensorgrad.creation import zeros
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.loader import DataLoader
 from tensorgrad.device import Device
-from tensorgrad.graph.picture import NO_DOT, Picture, draw
+from tensorgrad.graph.picture import NO_DOT, GraphvizError, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
 from tensorgrad.models import get_model
 from tensorgrad.optim.lr_scheduler import LambdaLR
@@ -188,7 +188,7 @@ class Job:
             draw()
         except ImportError as error:
             self.progress.say(f"{name} was not drawn ({error}): pip install 'tapegrad[viz]' brings what it needs")
-        except OSError as error:
+        except (OSError, GraphvizError) as error:  # a picture less is no reason to lose the run
             self.progress.say(f"{name} was not drawn: {error}")
 
     # what it says

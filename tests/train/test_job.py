@@ -1,6 +1,7 @@
 """The whole job away from the CPU: on the stand-in that refuses to be read on the host, and on a GPU where there is one."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import standin
 from tensorgrad.io import load
 from tensorgrad.train import find_recipe, read_metrics
 from tensorgrad.train.job import Job, build_model, draw_model
+from tensorgrad.train.progress import Progress
 
 DEVICES = [standin.BACKEND.name, pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -34,3 +36,17 @@ def test_a_job_on_another_device_gives_what_it_gives_on_the_cpu(tmp_path, device
 def test_the_picture_of_the_graph_is_drawn_there_too():
     recipe = find_recipe("lenet5", "digits")
     assert "conv2d" in draw_model(build_model(recipe).to("standin"), "standin").source
+
+
+@pytest.mark.parametrize("version", ["echo 'dot - graphviz version 2.43.0 (0)' >&2; exit 0", "exit 1"])
+def test_a_dot_that_fails_costs_the_picture_only(tmp_path, monkeypatch, capsys, version):
+    broken = tmp_path / "programs" / "dot"
+    broken.parent.mkdir()
+    broken.write_text(f'#!/bin/sh\nif [ "$1" = -V ]; then {version}; fi\necho broken >&2\nexit 1\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(broken.parent), prepend=os.pathsep)
+    recipe = dataclasses.replace(find_recipe("lenet5", "digits"), epochs=1, batch_size=512)
+    Job(recipe, tmp_path / "run", progress=Progress(live=False)).run()
+    assert (tmp_path / "run" / "graph.dot").exists()
+    assert not (tmp_path / "run" / "graph.svg").exists()
+    assert "graph.svg was not drawn" in capsys.readouterr().out
