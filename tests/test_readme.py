@@ -1,4 +1,4 @@
-"""The README's code runs, and shows the example that is there."""
+"""The code in the README and in docs/ runs, and the README shows the example that is there."""
 
 import re
 from pathlib import Path
@@ -43,3 +43,17 @@ def test_what_it_links_to_is_there():
     for link in links:
         target = next(part for part in link if part)
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    """Its blocks one after the other, as somebody would type them who reads from the top; formulas of classes are no code."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code = "\n".join(block for block in blocks if "(Primitive)" not in block)
+    if ".svg" in code:
+        from tensorgrad.graph import dot_is_here
+
+        if not dot_is_here():
+            pytest.skip("the program dot of Graphviz is not installed")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page.name, "exec"), {"__name__": page.stem})

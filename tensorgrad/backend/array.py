@@ -104,10 +104,6 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         """The values as a NumPy array."""
         raise NotImplementedError
 
-    def address(self, x: Array) -> int:
-        """Where in memory the array's first value lies."""
-        raise NotImplementedError
-
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Array:
         """A NumPy array's values as an array here."""
         return self.xp.asarray(x)
@@ -131,10 +127,6 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
 
     def arange(self, start: Any, stop: Any, step: Any, dtype: Any) -> Array:
         return self.xp.arange(start, stop, step, dtype=dtype)
-
-    def random_generator(self, seed: Any) -> Any:
-        """A generator of random numbers here, with NumPy's Generator methods random and standard_normal."""
-        return self.xp.random.default_rng(seed)
 
     # element by element
 

@@ -37,9 +37,6 @@ class CUDABackend(ArrayBackend):
     def to_host(self, x: Any) -> numpy.ndarray:
         return self.xp.asnumpy(x)
 
-    def address(self, x: Any) -> int:
-        return int(x.data.ptr)
-
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
         with self.on(device):
             return self.xp.asarray(x)
