@@ -62,7 +62,8 @@ class Picture(graphviz.Digraph):
         if ending == "png":
             drawing.graph_attr["dpi"] = "144"  # sharp on today's screens
         try:
-            content: bytes = drawing.pipe(format=ending)
+            # in one piece: Digraph.pipe writes line by line, and where dot stops reading it leaves the process behind
+            content: bytes = graphviz.pipe(drawing.engine, ending, drawing.source.encode(), quiet=True)
         except graphviz.ExecutableNotFound:
             raise GraphvizError(f"Picture: {NO_DOT}") from None
         except graphviz.CalledProcessError as error:

@@ -405,3 +405,16 @@ def test_a_huge_tape_is_refused_with_a_remedy():
         x = x * 1.0
     with pytest.raises(ArgumentError, match=r"5,002 boxes.*max_nodes=3,000.*depth=1"):
         draw(x)
+
+
+def test_a_dot_that_stops_reading_is_an_error_of_dot(tmp_path, monkeypatch):
+    """The text is longer than a pipe holds, so it is still being written when the program ends; nothing is left behind."""
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho out of order >&2\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    picture = draw(nn.Sequential(*[nn.Linear(4, 4) for _ in range(400)]), tg.zeros(1, 4))
+    assert len(picture.source) > 1 << 16
+    with pytest.raises(GraphvizError, match="out of order"):
+        picture.save(tmp_path / "deep.svg")
+    assert not (tmp_path / "deep.svg").exists()
