@@ -8,6 +8,9 @@ from functools import cache
 import pytest
 import standin  # registers the device 'standin', CuPy's stand-in
 
+# rows are read by tests/ops/cases.py, once, under their own names
+collect_ignore = ["ops/rows"]
+
 # A shell starts background jobs with Ctrl-C ignored, and so would be every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

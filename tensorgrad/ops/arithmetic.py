@@ -9,6 +9,17 @@ from tensorgrad.ops.operands import as_tensor, scalar_like, tensors
 from tensorgrad.primitive import Bilinear, Linear, Primitive
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "add",
+    "divide",
+    "multiply",
+    "negative",
+    "power",
+    "square",
+    "subtract",
+]
+
 
 class Add(Linear):
     """z = x + y        dz = dx + dy"""

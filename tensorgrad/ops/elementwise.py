@@ -13,6 +13,35 @@ from tensorgrad.ops.operands import as_tensor, cast, put_on_tape, scalar_like, t
 from tensorgrad.primitive import Primitive
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "absolute",
+    "clamp",
+    "cos",
+    "equal",
+    "exp",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "maximum",
+    "minimum",
+    "not_equal",
+    "relu",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sqrt",
+    "tanh",
+    "where",
+]
+
 
 class Exp(Primitive):
     """z = e^x        dz = z dx"""

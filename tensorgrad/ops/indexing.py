@@ -12,6 +12,11 @@ from tensorgrad.ops.operands import one_dim, put_on_tape
 from tensorgrad.primitive import Linear, Primitive, View
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "take_along_dim",
+]
+
 
 class Slice(View):
     """z = x[index] for slices, whole numbers, None and ...        dz = dx[index]"""

@@ -9,6 +9,13 @@ from tensorgrad.ops.operands import cast, one_dim
 from tensorgrad.primitive import Primitive, check_floating
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "log_softmax",
+    "logsumexp",
+    "softmax",
+]
+
 
 class LogSoftmax(Primitive):
     """z = x - log sum e^x along dim        dz = dx - sum(e^z dx)"""

@@ -11,6 +11,11 @@ from tensorgrad.ops.shape import squeeze, unsqueeze
 from tensorgrad.primitive import Bilinear, sum_to
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "matmul",
+]
+
 
 def _turned(x: Any) -> Any:
     """x^T: the last two dimensions exchanged."""

@@ -14,6 +14,22 @@ from tensorgrad.ops.operands import cast, dims, one_dim, put_on_tape
 from tensorgrad.primitive import Linear, Primitive
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "max",
+    "mean",
+    "min",
+    "std",
+    "sum",
+    "var",
+]
+
 Dims = int | Sequence[int] | None
 
 

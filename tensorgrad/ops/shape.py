@@ -13,6 +13,21 @@ from tensorgrad.ops.operands import as_tensor, cast, one_dim
 from tensorgrad.primitive import Linear, Primitive, View, sum_to
 from tensorgrad.tensor import Tensor
 
+# what tensorgrad offers under these names
+__all__ = [
+    "broadcast_to",
+    "cat",
+    "clone",
+    "flatten",
+    "permute",
+    "reshape",
+    "squeeze",
+    "stack",
+    "transpose",
+    "unbind",
+    "unsqueeze",
+]
+
 
 class Identity(View):
     """z = x        dz = dx"""

@@ -1,0 +1,118 @@
+"""Rows: one element at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ops.rows.table import apart, mask, positive, reseed, row, signed, strided
+
+import tensorgrad as tg
+from tensorgrad.primitive import tape
+
+reseed(__name__)
+
+for _name, _function, _numpy, _values in [
+    ("Negative", tg.negative, lambda x: 0 - x, signed),
+    ("Exp", tg.exp, np.exp, signed),
+    ("Log", tg.log, np.log, positive),
+    ("Sqrt", tg.sqrt, np.sqrt, positive),
+    ("Sin", tg.sin, np.sin, signed),
+    ("Cos", tg.cos, np.cos, signed),
+    ("Tanh", tg.tanh, np.tanh, signed),
+    ("Sigmoid", tg.sigmoid, lambda x: 1 / (1 + np.exp(-x)), signed),
+    ("Relu", tg.relu, lambda x: (x + abs(x)) / 2, signed),
+    ("Abs", tg.absolute, lambda x: np.sqrt(x * x), signed),
+    ("Identity", tape.identity, lambda x: x, signed),
+    ("Clone", tg.clone, lambda x: x, signed),
+]:
+
+    def _oracle(torch: Any, x: Any, name: str = _name) -> Any:
+        return x * 1 if name == "Identity" else getattr(torch, name.lower())(x)
+
+    for _shape in [(), (3,), (2, 1, 3), (0, 2)]:
+        row(_name, "x".join(map(str, _shape)) or "0d", _function, [_values(*_shape)], _numpy, oracle=_oracle)
+    row(_name, "strided", _function, [strided(_values(2, 3))], _numpy)
+
+row("Sigmoid", "far", tg.sigmoid, [np.array([-800.0, -30.0, 30.0, 800.0])], lambda x: np.array([0, np.exp(-30), 1, 1]))
+row("Contiguous", "turned", lambda x: x.T.contiguous(), [signed(2, 3)], lambda x: x.T)
+
+for _note, _settings in [("both", (-0.9, 0.8)), ("low", (0.2, None)), ("high", (None, -0.1)), ("whole", (-1, 1))]:
+    row(
+        "Clamp",
+        _note,
+        lambda x, s=_settings: tg.clamp(x, *s),
+        [apart(4, 5)],
+        lambda x, s=_settings: np.clip(x, *s),
+        oracle=lambda torch, x, s=_settings: torch.clamp(x, *s),
+    )
+
+for _note, _shapes in [
+    ("same", ((2, 3), (2, 3), (2, 3))),
+    ("condition-broadcast", ((3,), (2, 3), (2, 3))),
+    ("all-broadcast", ((2, 1), (3,), ())),
+    ("0d", ((), (), ())),
+    ("empty", ((0, 3), (0, 3), (3,))),
+]:
+    row(
+        "Where",
+        _note,
+        tg.where,
+        [mask(*_shapes[0]), signed(*_shapes[1]), signed(*_shapes[2])],
+        lambda c, x, y: c * x + ~c * y,
+        oracle=lambda torch, c, x, y: torch.where(c, x, y),
+    )
+row("Where", "number", lambda c, x: tg.where(c, x, 0.5), [mask(2, 3), signed(3)], lambda c, x: c * x + ~c * 0.5)
+row("Where", "number-left", lambda c, x: tg.where(c, 2, x), [mask(3), signed(2, 3)], lambda c, x: c * 2 + ~c * x)
+
+row("Sign", "values", tg.sign, [np.array([-2.5, -0.0, 0.0, 3.0])], lambda x: np.array([-1.0, 0.0, 0.0, 1.0]))
+for _relation in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+    row(
+        "Compare",
+        _relation,
+        getattr(tg, _relation),
+        [np.array([[1.0, 2.0, 3.0]]), np.array([[2.0], [1.0]])],
+        lambda x, y, relation=_relation: np.array(
+            [[_PYTHON[relation](a, b) for a in (1.0, 2.0, 3.0)] for b in (2.0, 1.0)],
+        ),
+    )
+row("Compare", "number", lambda x: x > 0, [np.array([-1.0, 0.0, 2.0])], lambda x: np.array([False, False, True]))
+_PYTHON: dict[str, Callable[[float, float], bool]] = {
+    "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b,
+    "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b,
+    "greater": lambda a, b: a > b,
+    "greater_equal": lambda a, b: a >= b,
+}
+row(
+    "Logical",
+    "and",
+    tg.logical_and,
+    [np.array([True, True, False]), np.array([True, False, False])],
+    lambda x, y: x * y,
+)
+row("Logical", "or", tg.logical_or, [np.array([True, True, False]), np.array([True, False, False])], lambda x, y: x + y)
+row("Logical", "not", tg.logical_not, [np.array([True, False])], lambda x: np.array([False, True]))
+row("Logical", "isnan", tg.isnan, [np.array([1.0, np.nan, np.inf])], lambda x: np.array([False, True, False]))
+row("Logical", "isfinite", tg.isfinite, [np.array([1.0, np.nan, -np.inf])], lambda x: np.array([True, False, False]))
+
+# numbers of another type: a cast rounds, so the step is long (a cast is linear) and the comparison that of float32
+
+row(
+    "Cast",
+    "down",
+    lambda x: x.to(tg.float32),
+    [signed(2, 3)],
+    lambda x: x,
+    step=1.0,
+    rtol=1e-6,
+    keeps_dtype=False,
+    oracle=lambda torch, x: x.to(torch.float32),
+)
+row("Cast", "up-again", lambda x: x.float().double(), [signed(3)], lambda x: x, step=1.0, keeps_dtype=False)
+row("Cast", "0d", lambda x: x.float(), [signed()], lambda x: x, step=1.0, keeps_dtype=False)
+row("Round", "to-int", lambda x: x.long(), [np.array([-1.7, 1.7, 2.0])], lambda x: np.array([-1, 1, 2]))
+row("Round", "to-bool", lambda x: x.bool(), [np.array([0.0, 0.3])], lambda x: np.array([False, True]))
+row("ToDevice", "there-and-back", lambda x: (x * 2).to("standin").cpu(), [signed(2, 3)], lambda x: x * 2)

@@ -1,0 +1,36 @@
+"""Rows: normalisation."""
+
+from __future__ import annotations
+
+from backend import oracles  # tests/backend/oracles.py
+from ops.rows.table import channels_last, reseed, row, signed
+
+from tensorgrad.primitive import tape
+
+reseed(__name__)
+
+EPS = 1e-3
+for _note, _shape in [("images", (3, 2, 2, 2)), ("vectors", (4, 3)), ("sequences", (2, 2, 3))]:
+    row(
+        "BatchNorm",
+        _note,
+        lambda x, w, b: tape.batch_norm(x, w, b, EPS),
+        [signed(*_shape), signed(_shape[1]), signed(_shape[1])],
+        lambda x, w, b: oracles.batch_norm(x, w, b, EPS)[0],
+        oracle=lambda torch, x, w, b: torch.nn.functional.batch_norm(x, None, None, w, b, True, 0.1, EPS),
+    )
+row(
+    "BatchNorm",
+    "plain",
+    lambda x: tape.batch_norm(x, None, None, EPS),
+    [signed(3, 2, 2)],
+    lambda x: oracles.batch_norm(x, None, None, EPS)[0],
+    oracle=lambda torch, x: torch.nn.functional.batch_norm(x, None, None, None, None, True, 0.1, EPS),
+)
+row(
+    "BatchNorm",
+    "channels-last",
+    lambda x, w, b: tape.batch_norm(x, w, b, EPS),
+    [channels_last(signed(2, 3, 2, 2)), signed(3), signed(3)],
+    lambda x, w, b: oracles.batch_norm(x, w, b, EPS)[0],
+)
