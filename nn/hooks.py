@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-_numbers = itertools.count()
 
 
 class Hook(NamedTuple):
@@ -18,46 +15,6 @@ class Hook(NamedTuple):
 
 
 Hooks = dict[int, Hook]
-
-
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook away, as does leaving a `with` block.
-
-    >>> import tensorgrad.nn as nn
-    >>> layer = nn.Identity()
-    >>> with layer.register_forward_hook(lambda module, args, output: print("called")):
-    ...     _ = layer(1)
-    called
-    >>> layer(1)
-    1
-    """
-
-    def __init__(self, hooks: Hooks, number: int) -> None:
-        self._hooks = hooks
-        self._number = number
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self._number, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.remove()
-
-
-def add_hook(hooks: Hooks, hook: Hook, prepend: bool) -> RemovableHandle:
-    """Put a hook at the end of `hooks`, or at the front."""
-    number = next(_numbers)
-    if prepend:
-        others = dict(hooks)
-        hooks.clear()
-        hooks[number] = hook
-        hooks.update(others)
-    else:
-        hooks[number] = hook
-    return RemovableHandle(hooks, number)
 
 
 def call_with_hooks(module: Any, pre_hooks: Hooks, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -12,9 +11,10 @@ from tensorgrad.backend import backend_of, is_device_name
 from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import float16, float32, float64, is_floating
 from tensorgrad.errors import OperandError, TensorgradError
-from tensorgrad.mode import Scope, mode, no_grad
+from tensorgrad.handles import RemovableHandle, register
+from tensorgrad.mode import Scope, layer_path, mode, no_grad
 from tensorgrad.nn import state as _state
-from tensorgrad.nn.hooks import Hook, Hooks, RemovableHandle, add_hook, call_with_hooks
+from tensorgrad.nn.hooks import Hook, Hooks, call_with_hooks
 from tensorgrad.nn.parameter import Parameter
 from tensorgrad.nn.state import IncompatibleKeys, StateDict
 from tensorgrad.tensor import Tensor
@@ -89,7 +89,7 @@ class Module:
 
         With `with_kwargs` it is called as hook(module, args, kwargs) and returns None or the pair.
         """
-        return add_hook(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
+        return register(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
 
     def register_forward_hook(
         self,
@@ -104,7 +104,7 @@ class Module:
         With `with_kwargs` it is called as hook(module, args, kwargs, output); with `always_call` also when forward
         raises.
         """
-        return add_hook(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+        return register(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
 
     # attributes
 
@@ -470,26 +470,6 @@ class Module:
         blocks = settings.split("\n") + children if settings else children
         lines = [line for block in blocks for line in block.split("\n")]
         return "\n".join([f"{self._get_name()}(", *(f"  {line}" for line in lines), ")"])
-
-
-def layer_path(scope: Scope | None) -> str:
-    """Where in the outermost module the innermost call is, as a dotted name: 'layer3.2.conv1'.
-
-    A module that the one around it does not hold (it lies in a plain list, say) is named by its class.
-    """
-    modules = []
-    while scope is not None:
-        module = scope.module()
-        if module is not None:
-            modules.append(module)
-        scope = scope.outer
-    modules.reverse()
-    names = []
-    for outer, inner in itertools.pairwise(modules):
-        if inner is outer:
-            continue
-        names.append(next((name for name, held in outer.named_modules() if held is inner), type(inner).__name__))
-    return ".".join(names)
 
 
 def clear_grad(parameter: Tensor, set_to_none: bool) -> None:

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tensorgrad.anomaly import explain_error, refuse_nan
 from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.errors import ArgumentError, DtypeError, GraphError, OperandError, ShapeError
+from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
 from tensorgrad.tensor import Tensor
@@ -90,20 +92,29 @@ def run_backward(
                 if node in own:
                     own.remove(node)
                 if type(dz) is list:
-                    dz = _collect(dz, pending, own, wanted, arrived)
+                    dz = _collect(dz, pending, own, wanted, arrived, create_graph)
                     tensors = create_graph or any(isinstance(part, Tensor) for part in dz)
                 else:
+                    if node.extra is not None and node.extra.hooks:
+                        dz = run_hooks(node.extra.hooks.get(0), dz, create_graph)
                     tensors = create_graph or isinstance(dz, Tensor)
                     if wanted is not None and node in wanted:
                         arrived[node] = _own(dz)
                 if useful is not None and not any(p is not None and p in useful for p in node.parents):
                     continue
-                if tensors or (node.extra is not None and node.extra.dual):
-                    grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
-                else:
-                    grads = node.vjp(dz, *node.saved_arrays())
+                try:
+                    if tensors or (node.extra is not None and node.extra.dual):
+                        grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
+                    else:
+                        grads = node.vjp(dz, *node.saved_arrays())
+                except Exception as error:
+                    if node.extra is not None and node.extra.origin is not None:
+                        explain_error(node, error)
+                    raise
                 if type(grads) is not tuple:
                     grads = (grads,)
+                if node.extra is not None and node.extra.origin is not None:
+                    refuse_nan(node, dz, grads)
                 if node.broadcasts and node.shapes is not None:
                     grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
                 if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
@@ -111,20 +122,31 @@ def run_backward(
                     if node.state:
                         node.free(freed)
                 send(node.parents, grads, dz)
+            for place, dz in pending.items():  # the leaves
+                if isinstance(place, Tensor) and place.extra is not None and place.extra.hooks:
+                    dz = run_hooks(place.extra.hooks, dz, create_graph)
+                arrived[place] = dz
     finally:
         mode.recording = recording
-    arrived.update(pending)
     return arrived
 
 
 def _collect(
-    places: list[Output], pending: dict[Any, Any], own: set[Any], wanted: set[Any] | None, arrived: dict[Any, Any]
+    places: list[Output],
+    pending: dict[Any, Any],
+    own: set[Any],
+    wanted: set[Any] | None,
+    arrived: dict[Any, Any],
+    create_graph: bool,
 ) -> list[Any]:
     """The cotangents of a node's several results, None for those nobody used."""
     parts: list[Any] = [None] * (1 + max(place.position for place in places))
     for place in places:
         dz = pending.pop(place)
         own.discard(place)
+        extra = place.node.extra
+        if extra is not None and extra.hooks:
+            dz = run_hooks(extra.hooks.get(place.position), dz, create_graph)
         parts[place.position] = dz
         if wanted is not None and place in wanted:
             arrived[place] = _own(dz)
@@ -263,6 +285,9 @@ def backward(
     for place, dz in arrived.items():
         if isinstance(place, Tensor):
             _accumulate(place, dz)
+            if place.extra is not None and place.extra.after:
+                for hook in list(place.extra.after.values()):
+                    hook(place)
     for x in [] if inputs is None else _listed(inputs):
         if x.node is not None and x.node in arrived:
             _accumulate(x, arrived[x.node])
@@ -339,6 +364,11 @@ def _place(x: Tensor, operation: str) -> Any:
 # forward mode
 
 
+def new_level() -> int:
+    """The number of a derivative in forward mode, larger than all before it."""
+    return next(_levels)
+
+
 def jvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     """The value of function(*primals) and its derivative along `tangents`, in one forward pass.
 
@@ -392,23 +422,23 @@ def vjp(function: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[.
     >>> pullback(tensorgrad.tensor([1.0, 1.0]))
     (tensor([2., 4.]),)
     """
-    xs = _fresh(primals)
+    xs = fresh(primals)
     with enable_grad():
         out = function(*xs)
     outs = _listed(out)
 
     def pullback(*cotangents: Tensor) -> tuple[Tensor, ...]:
-        outer = mode.recording and any(_has_history(dz) for dz in [*cotangents, *primals])
+        outer = mode.recording and any(has_history(dz) for dz in [*cotangents, *primals])
         return grad(outs, xs, list(cotangents), retain_graph=True, create_graph=outer, materialize_grads=True)
 
     return out, pullback
 
 
-def _has_history(x: Tensor) -> bool:
+def has_history(x: Tensor) -> bool:
     return x.tracked or (x.extra is not None and bool(x.extra.tangents))
 
 
-def _fresh(primals: Sequence[Tensor]) -> list[Tensor]:
+def fresh(primals: Sequence[Tensor]) -> list[Tensor]:
     """The same values as inputs of their own, still attached to what they came from."""
     fresh = []
     with enable_grad():
@@ -428,7 +458,7 @@ def jacobian(function: Callable[..., Tensor], x: Tensor, create_graph: bool = Fa
     tensor([[2., 0.],
             [0., 4.]])
     """
-    (z,) = _fresh([x])
+    (z,) = fresh([x])
     with enable_grad():
         out = function(z)
     backend = backend_of(out.array)
@@ -475,11 +505,11 @@ def hvp(function: Callable[..., Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, 
 
     _, product = jvp(gradient, (x,), (v,))
     # without a history of x or v, the product's leads only to the leaf that _gradient made
-    return Tensor(value[0].array), product if _has_history(x) or _has_history(v) else Tensor(product.array)
+    return Tensor(value[0].array), product if has_history(x) or has_history(v) else Tensor(product.array)
 
 
 def _gradient(function: Callable[..., Tensor], x: Tensor, value: list[Tensor] | None = None) -> Tensor:
-    (z,) = _fresh([x])
+    (z,) = fresh([x])
     with enable_grad():
         out = function(z)
     if value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import weakref
 from collections.abc import Callable
@@ -17,6 +18,7 @@ class Mode(threading.local):
     recording = True
     inference = False
     scope: Scope | None = None
+    recorder: Any = None  # where a step is being recorded, its program: see tensorgrad.replay
 
 
 class Scope:
@@ -27,6 +29,26 @@ class Scope:
     def __init__(self, outer: Scope | None, module: Any) -> None:
         self.outer = outer
         self.module = weakref.ref(module)  # a node must not keep the model, nor what the model keeps, alive
+
+
+def layer_path(scope: Scope | None) -> str:
+    """Where in the outermost module the innermost call is, as a dotted name: 'layer3.2.conv1'.
+
+    A module that the one around it does not hold (it lies in a plain list, say) is named by its class.
+    """
+    modules = []
+    while scope is not None:
+        module = scope.module()
+        if module is not None:
+            modules.append(module)
+        scope = scope.outer
+    modules.reverse()
+    names = []
+    for outer, inner in itertools.pairwise(modules):
+        if inner is outer:
+            continue
+        names.append(next((name for name, held in outer.named_modules() if held is inner), type(inner).__name__))
+    return ".".join(names)
 
 
 mode = Mode()

@@ -51,7 +51,17 @@ tape = Tape()
 register(tape, Tensor)
 
 
-class Freed:
+class Deferred:
+    """Stands where a node's saved values were, and knows how to get them back."""
+
+    __slots__ = ()
+
+    def restore(self, node: Primitive) -> list[Any]:
+        """The values as the node saved them."""
+        raise NotImplementedError
+
+
+class Freed(Deferred):
     """Stands where a node's saved values were, and knows who used them up."""
 
     __slots__ = ("where",)
@@ -59,17 +69,25 @@ class Freed:
     def __init__(self, where: str) -> None:
         self.where = where
 
+    def restore(self, node: Primitive) -> list[Any]:
+        raise GraphError(
+            f"{node.name}: its saved values were already used and freed by the backward call at {self.where}; "
+            "to go backward a second time, pass retain_graph=True to the first call"
+        )
+
 
 class NodeExtra:
     """What few nodes have: values saved after a change in place, a shared output, tangents."""
 
-    __slots__ = ("dual", "output_storage", "output_tangents", "versions")
+    __slots__ = ("dual", "hooks", "origin", "output_storage", "output_tangents", "versions")
 
     def __init__(self) -> None:
         self.versions: dict[int, int] = {}  # position in saved -> version, where it was not 0
         self.output_storage: Storage | None = None
         self.dual: set[int] = set()  # levels at which an input carried a tangent: backward runs the rules on Tensors
         self.output_tangents: dict[int, Tensor] | None = None
+        self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None  # by the number of the result
+        self.origin: tuple[str, Any] | None = None  # in anomaly mode: the layer it was called in, and the stack
 
     def close(self, level: int) -> None:
         """Forget the tangents of a level whose jvp has returned: nobody can ask for them any more.
@@ -95,7 +113,7 @@ class Primitive:
         with None for the unused ones. `self.needs(i)` tells whether input i wants its cotangent.
     """
 
-    __slots__ = ("extra", "order", "parents", "saved", "scope", "shapes")
+    __slots__ = ("extra", "order", "out_dtype", "out_shape", "parents", "saved", "scope", "shapes")
 
     parents: list[Any]
     saved: Any
@@ -103,6 +121,10 @@ class Primitive:
     scope: Scope | None
     extra: NodeExtra | None
     shapes: list[tuple[int, ...] | None] | None
+    out_shape: (
+        Any  # of the result, for graphs: the node does not hold the result itself; a list where there are several
+    )
+    out_dtype: Any
 
     # read off the class when it is defined
     name = ""  # the kernel's name: the class's, in snake_case
@@ -225,6 +247,10 @@ class Primitive:
         self.order = next(_order)
         self.scope = mode.scope
         self.extra = None
+        if type(out) is tuple:
+            self.out_shape, self.out_dtype = [z.shape for z in out], [z.dtype for z in out]
+        else:
+            self.out_shape, self.out_dtype = out.shape, out.dtype
         if self.bilinear:  # the cotangent of one factor needs the other
             self.saved = [inputs[0] if parents[1] is not None else None, inputs[1] if parents[0] is not None else None]
         else:
@@ -233,7 +259,7 @@ class Primitive:
                 saved.append(inputs[position] if position >= 0 else out)
         if self.broadcasts:
             self.shapes = None
-            shape = out.shape
+            shape = self.out_shape
             for array, parent in zip(arrays, parents):
                 if parent is not None and array.shape != shape:
                     self.shapes = [None if p is None else a.shape for a, p in zip(arrays, parents)]
@@ -357,8 +383,8 @@ class Primitive:
     def saved_arrays(self) -> list[Any]:
         """The kept values as arrays, for the rules of first-order backward."""
         saved = self.saved
-        if type(saved) is Freed:
-            self._refuse_freed()
+        if type(saved) is not list:
+            saved = saved.restore(self)
         values = []
         for position, value in enumerate(saved):
             if isinstance(value, Tensor):
@@ -374,12 +400,13 @@ class Primitive:
 
     def saved_tensors(self) -> list[Any]:
         """The kept values as Tensors at the places on the tape where this node found them, for higher orders."""
-        if type(self.saved) is Freed:
-            self._refuse_freed()
+        saved = self.saved
+        if type(saved) is not list:
+            saved = saved.restore(self)
         if self.extra is not None:
             self._check_output()
         values = []
-        for index, (position, value) in enumerate(zip(self.keeps, self.saved)):
+        for index, (position, value) in enumerate(zip(self.keeps, saved)):
             if value is None:
                 pass  # an input that is None, or what this application does not need
             elif position < 0:
@@ -424,13 +451,7 @@ class Primitive:
             f"(now at version {storage.version}); change a .clone() instead, or use the out-of-place operation"
         )
 
-    def _refuse_freed(self) -> None:
-        raise GraphError(
-            f"{self.name}: its saved values were already used and freed by the backward call at {self.saved.where}; "
-            "to go backward a second time, pass retain_graph=True to the first call"
-        )
-
-    def free(self, freed: Freed) -> None:
+    def free(self, freed: Deferred) -> None:
         """Let go of the saved values."""
         self.saved = freed
         for name in self.state:

@@ -48,15 +48,19 @@ class Extra:
     storage    made when the memory is first viewed or changed in place
     view       (parent, primitive): this Tensor is primitive(parent) on the same memory
     inference  made under inference_mode: cannot take part in recording later
+    hooks      of a leaf: called with the gradient before it is added to .grad
+    after      of a leaf: called with the Tensor when its .grad has grown
     """
 
-    __slots__ = ("inference", "storage", "tangents", "view")
+    __slots__ = ("after", "hooks", "inference", "storage", "tangents", "view")
 
     def __init__(self) -> None:
         self.tangents: dict[int, Tensor] | None = None
         self.storage: Storage | None = None
         self.view: tuple[Tensor, Any] | None = None
         self.inference = False
+        self.hooks: dict[int, Any] | None = None
+        self.after: dict[int, Any] | None = None
 
 
 class Tensor(Methods):
@@ -297,10 +301,10 @@ class Tensor(Methods):
         """The values as a NumPy array on the same memory; only for a Tensor on the CPU that needs no gradient."""
         if self.tracked:
             raise GraphError("numpy(): this Tensor requires grad; use .detach().numpy()")
-        backend = backend_of(self.array)
-        if backend.array_type is not numpy.ndarray:
+        if self.device.type != "cpu":
             raise DeviceError(f"numpy(): this Tensor is on '{self.device}'; use .cpu().numpy()")
-        return self.array
+        values: numpy.ndarray = backend_of(self.array).to_host(self.array)
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
         array = self.numpy()

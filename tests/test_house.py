@@ -17,16 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module may import from its own floor and from those below. A folder's name stands for all in it
 # but those of its modules that are named themselves.
 FLOORS = (
-    ("errors", "dtypes", "device", "mode", "version"),
+    ("errors", "dtypes", "device", "mode", "version", "handles"),
     ("backend",),
     ("random",),
-    ("primitive", "tensor", "printing"),
+    ("primitive", "tensor", "printing", "anomaly", "gradient_hooks", "saved"),
     ("ops",),
-    ("creation",),
-    ("autodiff", "gradcheck", "autograd"),
+    ("creation", "sampling"),
+    ("autodiff", "gradcheck", "autograd", "func"),
     ("ops.methods",),  # gives Tensor its methods, those of differentiation among them
     ("graph", "optim", "data", "io"),
-    ("nn",),
+    ("nn", "utils"),
     ("models",),
     ("train", "cli", "__main__"),
     ("__init__",),  # of tensorgrad itself: the roof, which offers the names to the user

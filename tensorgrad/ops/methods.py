@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tensorgrad import autodiff
+from tensorgrad import autodiff, gradient_hooks
 from tensorgrad.dtypes import float16, float32, float64, int32, int64
 from tensorgrad.errors import OperandError
 from tensorgrad.ops import arithmetic, elementwise, indexing, inplace, loss, matmul, reduction, shape, transfer
@@ -78,6 +78,9 @@ OPERATORS: dict[str, Any] = {
 
 METHODS: dict[str, Any] = {
     "backward": _backward,
+    "register_hook": gradient_hooks.register_hook,
+    "register_post_accumulate_grad_hook": gradient_hooks.register_post_accumulate_grad_hook,
+    "retain_grad": gradient_hooks.retain_grad,
     # arithmetic
     "add": arithmetic.add,
     "sub": arithmetic.subtract,
@@ -177,7 +180,7 @@ METHODS: dict[str, Any] = {
 }
 
 
-PROPERTIES: dict[str, Any] = {"T": property(shape.transposed)}
+PROPERTIES: dict[str, Any] = {"retains_grad": property(gradient_hooks.retains_grad), "T": property(shape.transposed)}
 
 for _name, _function in {**OPERATORS, **METHODS, **PROPERTIES}.items():
     setattr(Tensor, _name, _function)

@@ -1,0 +1,399 @@
+"""A user's own differentiable function: forward, backward and, if wanted, jvp as static methods, in PyTorch's form.
+
+An application is one node of the tape (`FunctionCall`), whose rules call the user's methods with a context that carries what
+forward left there. A new operation of the library is a Primitive instead; this is for those who know PyTorch's form.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tensorgrad.backend import backend_of
+from tensorgrad.dtypes import is_floating
+from tensorgrad.errors import GraphError, OperandError, ShapeError
+from tensorgrad.mode import mode, no_grad
+from tensorgrad.ops.inplace import refresh_views
+from tensorgrad.primitive import Output, Primitive, observers, open_levels
+from tensorgrad.saved import Packed, packed
+from tensorgrad.tensor import Tensor
+
+
+class Context:
+    """What forward hands to backward and jvp. Any attribute may be set on it; Tensors go through save_for_backward.
+
+    needs_input_grad  a bool for every argument of forward: whether its gradient is wanted
+    """
+
+    needs_input_grad: tuple[bool, ...]
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] = ()
+        self._for_jvp: tuple[Any, ...] | None = None
+        self._versions: list[int] = []
+        self._dirty: tuple[Tensor, ...] = ()
+        self._not_differentiable: tuple[Tensor, ...] = ()
+        self._materialize = True
+        self._node: Callable[[], FunctionCall | None] = lambda: None  # weak: the node holds the context
+        self._level: int | None = None  # of the jvp that is being computed
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs or results for backward; a later change of them in place is noticed there."""
+        for x in tensors:
+            if x is not None and not isinstance(x, Tensor):
+                raise OperandError(
+                    f"save_for_backward: got a {type(x).__name__}; it takes Tensors and None, set other values as attributes "
+                    "of ctx"
+                )
+        self._saved = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs or results for jvp, where these differ from what backward needs."""
+        self._for_jvp = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What save_for_backward kept (in jvp: save_for_forward, if it was called)."""
+        if self._level is not None:
+            kept = self._saved if self._for_jvp is None else self._for_jvp
+            return tuple(x.below(self._level) if isinstance(x, Tensor) else x for x in kept)
+        node = self._node()
+        if node is None:
+            raise GraphError("saved_tensors: the graph of this Function is gone")
+        return tuple(node.checked(position, x) for position, x in enumerate(self._saved))
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Say that forward changed these inputs in place; it must return them."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say that no gradient comes through these results."""
+        self._not_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (the default) or None for results that nobody used."""
+        self._materialize = value
+
+
+class _Result:
+    """Stands in ctx for a result of the node: the node must not hold it, or nothing would ever be freed."""
+
+    def __init__(self, position: int, x: Tensor) -> None:
+        self.position = position
+        self.array = x.array
+        self.storage = x.storage
+        self.version = x.storage.version
+
+
+class FunctionCall(Primitive):
+    """z = the user's forward(x)        dz = the user's jvp(dx)"""
+
+    __slots__ = ("__weakref__", "context", "function", "layouts", "tensors")
+    state = ("context",)
+
+    context: Context
+    tensors: list[tuple[int, ...] | None]  # the shape of each argument that is a Tensor
+    layouts: list[tuple[tuple[int, ...], Any, Any]]  # shape, dtype and backend of each result
+
+    def __init__(self, function: type[Function]) -> None:
+        self.function = function
+
+    def __repr__(self) -> str:
+        return self.function.__name__
+
+    def forward(self, *xs: Any) -> Any:
+        raise GraphError(f"{self.function.__name__}: a Function is applied through .apply")
+
+    def vjp(self, dz: Any) -> Any:
+        parts = dz if type(dz) is list else [dz]
+        arrays = not any(isinstance(part, Tensor) for part in parts) and not mode.recording
+        context = self.context
+        cotangents: list[Tensor | None] = []
+        for position, (shape, dtype, backend) in enumerate(self.layouts):
+            part = parts[position] if position < len(parts) else None
+            if part is None:
+                part = Tensor(backend.zeros(shape, dtype)) if context._materialize else None
+            elif not isinstance(part, Tensor):
+                part = Tensor(backend_of(part).asarray(part))
+            cotangents.append(part)
+        grads = self.function.backward(context, *cotangents)
+        return self._checked_grads(grads, arrays)
+
+    def _checked_grads(self, grads: Any, arrays: bool) -> tuple[Any, ...]:
+        """The cotangents of the Tensors among the arguments, of their shapes."""
+        name = self.function.__name__
+        given = list(grads) if isinstance(grads, (tuple, list)) else [grads]
+        arguments = len(self.tensors)
+        if any(g is not None for g in given[arguments:]) or len(given) < arguments:
+            raise GraphError(
+                f"{name}.backward: it returned {len(given)} gradients; forward has {arguments} arguments, return one for each "
+                "(None where there is none)"
+            )
+        found: list[Any] = []
+        for position, shape in enumerate(self.tensors):
+            if shape is None:
+                continue
+            g = given[position]
+            if g is None:
+                found.append(None)
+                continue
+            if not isinstance(g, Tensor):
+                raise OperandError(
+                    f"{name}.backward: gradient {position} is a {type(g).__name__}; return a Tensor or None"
+                )
+            if g.shape != shape:
+                raise ShapeError(f"{name}.backward: gradient {position} has shape {g.shape}; the argument has {shape}")
+            found.append(g.array if arrays else g)
+        return tuple(found)
+
+    def jvp(self, *dxs: Any) -> Any:
+        return self.function.jvp(self.context, *dxs)
+
+    # what ctx asks
+
+    def checked(self, position: int, value: Any) -> Any:
+        """A saved Tensor, unchanged since; a result as a Tensor at its place on the tape."""
+        if isinstance(value, Packed):
+            return value.get()
+        if isinstance(value, _Result):
+            if value.storage.version != value.version:
+                self._refuse_changed("its result", value.array.shape, value.storage)
+            z = Tensor(value.array)
+            z.tracked = True
+            z.node = self if len(self.layouts) == 1 else _output(self, value.position)
+            return z
+        if isinstance(value, Tensor) and value._version != self.context._versions[position]:
+            self._refuse_changed("a saved Tensor", value.shape, value.storage)
+        return value
+
+
+def _output(node: Primitive, position: int) -> Output:
+    place = Output(node, position)
+    place.order = node.order
+    return place
+
+
+class _Meta(type):
+    """Refuses the form of PyTorch before 0.2, where a Function was an instance."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise GraphError(f"{cls.__name__}: a Function is not instantiated; call {cls.__name__}.apply(...)")
+
+
+class Function(metaclass=_Meta):
+    """A differentiable function of one's own.
+
+    A subclass has static methods:
+
+    forward(ctx, *args)            the result, a Tensor or a tuple; nothing is recorded inside
+    backward(ctx, *cotangents)     a gradient for every argument of forward, None where there is none
+    jvp(ctx, *tangents)            (optional) the tangents of the results; None for arguments without one
+    setup_context(ctx, inputs, output)   (optional) what forward does to ctx; forward is then written without ctx
+
+    Where backward is made of differentiable operations, so is its result: higher orders need nothing more.
+
+    >>> import tensorgrad
+    >>> class Cube(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x * x
+    ...     @staticmethod
+    ...     def backward(ctx, dz):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x * x * dz
+    >>> x = tensorgrad.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+
+    forward: Callable[..., Any]
+    setup_context: Callable[..., None]
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        raise NotImplementedError(
+            "this Function has no backward: define it as a static method backward(ctx, *cotangents)"
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise NotImplementedError("this Function has no jvp: define it as a static method jvp(ctx, *tangents)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """The function of its arguments, recorded as one node."""
+        context = Context()
+        tensors = [x for x in args if isinstance(x, Tensor)]
+        record = mode.recording and any(x.tracked for x in tensors)
+        context.needs_input_grad = tuple(isinstance(x, Tensor) and x.tracked for x in args)
+        node = FunctionCall(cls)
+        node.context = context
+        context._node = weakref.ref(node)
+        versions = [x._version for x in tensors]
+        levels = _levels_of(tensors)
+        with no_grad():
+            plain = [_without_tangents(x) for x in args] if levels else args
+            if "setup_context" in _defined(cls):
+                out = cls.forward(*plain)
+                cls.setup_context(context, tuple(plain), out)
+            else:
+                out = cls.forward(context, *plain)
+        if levels:
+            _put_back(context, plain, args)
+        several = isinstance(out, (tuple, list))
+        outs = list(out) if several else [out]
+        for z in outs:
+            if z is not None and not isinstance(z, Tensor) and several is False:
+                raise OperandError(f"{cls.__name__}.forward: it returned a {type(z).__name__}; return Tensors")
+        results = _finish(node, context, args, plain, outs, record, versions)
+        if levels:
+            _push(node, args, [z for z in results if isinstance(z, Tensor)], levels)
+        for observer in observers:
+            observer(node, tuple(tensors), tuple(z for z in results if isinstance(z, Tensor)))
+        return tuple(results) if several else results[0]
+
+
+def _defined(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ if base is not Function and issubclass(base, Function) for name in vars(base)}
+
+
+def _levels_of(tensors: Sequence[Tensor]) -> list[int]:
+    found: set[int] = set()
+    for x in tensors:
+        if x.extra is not None and x.extra.tangents:
+            found.update(x.extra.tangents)
+    return sorted(found & open_levels.keys())
+
+
+def _without_tangents(x: Any) -> Any:
+    if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
+        return x.alias(None)
+    return x
+
+
+def _put_back(context: Context, plain: Sequence[Any], args: Sequence[Any]) -> None:
+    """Saved inputs are the caller's own, with their tangents."""
+    own = {id(x): y for x, y in zip(plain, args)}
+    context._saved = tuple(own.get(id(x), x) for x in context._saved)
+    if context._for_jvp is not None:
+        context._for_jvp = tuple(own.get(id(x), x) for x in context._for_jvp)
+    context._dirty = tuple(own.get(id(x), x) for x in context._dirty)
+
+
+def _finish(
+    node: FunctionCall,
+    context: Context,
+    args: Sequence[Any],
+    plain: Sequence[Any],
+    outs: list[Any],
+    record: bool,
+    versions: list[int],
+) -> list[Any]:
+    """The results as the caller gets them, at their places on the tape."""
+    name = node.function.__name__
+    own = {id(x): y for x, y in zip(plain, args) if isinstance(x, Tensor)}
+    dirty = {id(x) for x in context._dirty}
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    for x, before in zip(tensors, versions):
+        if x._version != before and id(x) not in dirty:
+            raise GraphError(f"{name}.forward: it changed an input in place; say so with ctx.mark_dirty(input)")
+    results: list[Any] = []
+    for z in outs:
+        if isinstance(z, Tensor):
+            given = own.get(id(z))
+            if given is not None and id(given) in dirty:
+                z = given
+            elif given is not None or z.tracked or (z.extra is not None and z.extra.view is not None):
+                z = Tensor(backend_of(z.array).copy(z.array))  # an input, or a view of one, is a result of its own
+        results.append(z)
+    if not dirty <= {id(z) for z in results}:
+        raise GraphError(f"{name}.forward: an input marked dirty must be returned")
+    if record:
+        _record(node, context, args, outs, results, dirty)
+    return results
+
+
+def _record(
+    node: FunctionCall, context: Context, args: Sequence[Any], outs: list[Any], results: list[Any], dirty: set[int]
+) -> None:
+    """Put the node on the tape, and the results behind it."""
+    pairs = [(z, raw) for z, raw in zip(results, outs) if isinstance(z, Tensor)]
+    parents = [(x if x.node is None else x.node) if x.tracked else None for x in args if isinstance(x, Tensor)]
+    Primitive._record(node, (), [], parents, tuple(z.array for z, _ in pairs))
+    node.tensors = [x.shape if isinstance(x, Tensor) else None for x in args]
+    node.layouts = [(z.shape, z.dtype, backend_of(z.array)) for z, _ in pairs]
+    constants = {id(x) for x in context._not_differentiable}
+    for position, (z, raw) in enumerate(pairs):
+        if id(raw) in constants or not is_floating(z.array.dtype):
+            continue
+        if id(z) in dirty:
+            _refuse_dirty(z, node.function.__name__)
+        z.tracked = True
+        z.node = node if len(pairs) == 1 else _output(node, position)
+        if id(z) in dirty:
+            refresh_views(z)
+    made = {id(x): position for position, pair in enumerate(pairs) for x in pair}
+    given = {id(x) for x in args} - dirty
+    context._versions = [x._version if isinstance(x, Tensor) else 0 for x in context._saved]
+    context._saved = tuple(
+        _Result(made[id(x)], pairs[made[id(x)]][0]) if id(x) in made and id(x) not in given else packed(x)
+        for x in context._saved
+    )
+
+
+def _refuse_dirty(x: Tensor, name: str) -> None:
+    if x.tracked and x.node is None:
+        raise GraphError(f"{name}: a leaf that requires grad cannot be changed in place; change a .clone()")
+    if x.extra is not None and x.extra.view is not None:
+        raise GraphError(f"{name}: an input that is a view cannot be marked dirty; change a .clone()")
+
+
+def _push(node: FunctionCall, args: Sequence[Any], results: list[Tensor], levels: list[int]) -> None:
+    """Tangents of the results, level by level: the user's jvp runs on what is below the level (see Primitive)."""
+    context = node.context
+    for level in levels:
+        dxs = [x.tangent(level) if isinstance(x, Tensor) else None for x in args]
+        context._level = level
+        try:
+            dzs = node.jvp(*dxs)
+        finally:
+            context._level = None
+        dzs = list(dzs) if isinstance(dzs, (tuple, list)) else [dzs]
+        if len(dzs) != len(results):
+            raise GraphError(
+                f"{node.function.__name__}.jvp: it returned {len(dzs)} tangents for {len(results)} results; return one for each"
+            )
+        for z, dz in zip(results, dzs):
+            if dz is None or not is_floating(z.array.dtype):
+                continue
+            if dz.shape != z.shape:
+                raise ShapeError(
+                    f"{node.function.__name__}.jvp: a tangent has shape {dz.shape}; the result has {z.shape}"
+                )
+            extra = z.make_extra()
+            extra.tangents = {**(extra.tangents or {}), level: dz}
+    if any(z.node is not None for z in results):
+        node_extra = node.make_extra()
+        node_extra.dual = set(levels)
+        for level in levels:
+            open_levels[level].append(node_extra)
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a backward that is not made of differentiable operations: a second derivative through it is refused."""
+
+    @functools.wraps(backward)
+    def inside(ctx: Any, *cotangents: Any) -> Any:
+        if mode.recording:
+            raise GraphError(
+                f"{backward.__qualname__}: it is marked once_differentiable, so it cannot be differentiated; do not pass "
+                "create_graph=True"
+            )
+        with no_grad():
+            return backward(ctx, *cotangents)
+
+    return inside

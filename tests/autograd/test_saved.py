@@ -1,0 +1,105 @@
+"""Hooks on what is saved for backward."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+import tensorgrad.nn as nn
+from tensorgrad.autograd import Function, grad
+from tensorgrad.autograd.graph import save_on_cpu, saved_tensors_hooks
+
+
+def net():
+    tg.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3)
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "standin"])
+def test_the_gradients_are_the_same(device):
+    x = tg.randn(2, 1, 8, 8, dtype=tg.float64).to(device)
+    plain, hooked = net().double().to(device), net().double().to(device)
+    hooked.load_state_dict(plain.state_dict())
+    plain(x).square().sum().backward()
+    packed = []
+
+    def pack(x):
+        packed.append(x.shape)
+        return x.cpu().tolist()
+
+    with saved_tensors_hooks(pack, lambda kept: tg.tensor(kept, dtype=tg.float64).to(device)):
+        loss = hooked(x).square().sum()
+    count = len(packed)
+    loss.backward()
+    assert count >= 5 and len(packed) == count  # nothing is packed after the block
+    for a, b in zip(plain.parameters(), hooked.parameters()):
+        np.testing.assert_allclose(a.grad.cpu(), b.grad.cpu(), rtol=1e-12, atol=1e-13)
+
+
+def test_second_order_goes_through_unpacked_values():
+    x = tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
+    with saved_tensors_hooks(lambda x: x.tolist(), lambda kept: tg.tensor(kept, dtype=tg.float64)):
+        y = (x**3).sum() + x.exp().sum()
+    (g,) = grad(y, x, create_graph=True)
+    np.testing.assert_allclose(grad(g.sum(), x)[0], 6 * x.array + np.exp(x.array))
+
+
+def test_functions_are_packed_too():
+    class Cube(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, dz):
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * dz
+
+    x = tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
+    packed = []
+    with saved_tensors_hooks(lambda x: packed.append(1) or x.tolist(), lambda kept: tg.tensor(kept, dtype=tg.float64)):
+        y = Cube.apply(x).sum()
+    assert packed
+    (g,) = grad(y, x, create_graph=True)
+    np.testing.assert_allclose(grad(g.sum(), x)[0], 6 * x.array)
+
+
+def test_a_change_in_place_after_packing_is_harmless():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 1
+    with save_on_cpu():
+        z = (y * y).sum()
+    y.add_(1)
+    z.backward()
+    np.testing.assert_allclose(x.grad, [2.0, 4.0])
+
+
+def test_the_innermost_pair_counts():
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda x: x * 0, lambda x: x), saved_tensors_hooks(lambda x: x, lambda x: x):
+        y = x * x
+    y.backward()
+    np.testing.assert_allclose(x.grad, [4.0])
+
+
+@pytest.mark.parametrize(
+    "unpack, error, message",
+    [(lambda x: 3, TypeError, "returned a int"), (lambda x: x.sum(), RuntimeError, "returned shape")],
+)
+def test_what_unpack_must_return(unpack, error, message):
+    x = tg.tensor([2.0, 1.0], requires_grad=True)
+    with saved_tensors_hooks(lambda x: x, unpack):
+        y = (x * x).sum()
+    with pytest.raises(error, match=message):
+        y.backward()
+
+
+def test_a_second_backward_is_refused():
+    x = tg.tensor([2.0], requires_grad=True)
+    with save_on_cpu():
+        y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph"):
+        y.backward()
