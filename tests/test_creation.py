@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.errors import ArgumentError, DtypeError, OperandError
+from tensorgrad.errors import DtypeError, OperandError
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,13 @@ def test_filled(device):
         assert x.dtype == tg.float64 and x.device.type == device
 
 
+def test_size_by_name(device):
+    for make in (tg.zeros, tg.ones, tg.empty, tg.rand, tg.randn):
+        assert make(size=(2, 3), device=device).shape == (2, 3)
+        with pytest.raises(TypeError, match="the size twice"):
+            make(2, size=(2,))
+
+
 def test_like(device):
     x = tg.ones(2, 3, dtype=tg.float64, device=device, requires_grad=True)
     for make in (tg.zeros_like, tg.ones_like, tg.empty_like, tg.rand_like, tg.randn_like, lambda y: tg.full_like(y, 3)):
@@ -118,15 +125,67 @@ def test_linspace(device):
     assert tg.linspace(3, 3, 1).tolist() == [3] and tg.linspace(0, 1, 0).shape == (0,)
 
 
+def test_logspace(device):
+    np.testing.assert_allclose(tg.logspace(-1, 2, 4, device=device).tolist(), [0.1, 1, 10, 100], rtol=1e-6)
+    assert tg.logspace(0, 3, 4, base=2).tolist() == [1, 2, 4, 8] and tg.logspace(0, 1, 0).shape == (0,)
+    assert tg.logspace(0, 2, 3, dtype=tg.int64).tolist() == [1, 10, 100]
+
+
+def test_bounds_may_be_tensors():
+    assert tg.arange(tg.tensor(3)).tolist() == [0, 1, 2] and tg.arange(tg.tensor(2.0)).dtype == tg.float32
+    assert tg.linspace(tg.tensor(0.0), tg.tensor(1.0), 3).tolist() == [0, 0.5, 1]
+    assert tg.full((2,), tg.tensor(3)).tolist() == [3, 3]
+
+
+def test_triangles(device):
+    assert tg.tril_indices(3, 2, device=device).tolist() == [[0, 1, 1, 2, 2], [0, 0, 1, 0, 1]]
+    assert tg.triu_indices(2, 3, 1, dtype=tg.int32).tolist() == [[0, 0, 1], [1, 2, 2]]
+
+
+def test_asarray():
+    values = np.ones(2, np.float32)
+    assert tg.asarray(values).array is values and tg.asarray(values, copy=True).array is not values
+    assert (
+        tg.asarray([1, 2], dtype=tg.float64).dtype == tg.float64 and tg.asarray(1.0, requires_grad=True).requires_grad
+    )
+    assert tg.scalar_tensor(2).dtype == tg.float32 and tg.scalar_tensor(2).shape == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: tg.arange(0, 3, -1),
+        lambda: tg.arange(0, float("inf")),
+        lambda: tg.arange(float("nan")),
+        lambda: tg.linspace(0, 1, -1),
+        lambda: tg.logspace(0, 1, -1),
+        lambda: tg.eye(-1),
+        lambda: tg.eye(2, -1),
+        lambda: tg.zeros(2, dtype=np.complex64),
+        lambda: tg.full((-1,), 1),
+    ],
+)
+def test_refusals(wrong):
+    with pytest.raises(RuntimeError):
+        wrong()
+
+
+def test_dtypes_that_are_none():
+    with pytest.raises(TypeError, match="zeros: got dtype 'quarter'"):
+        tg.zeros(2, dtype="quarter")
+    with pytest.raises(TypeError, match="zeros_like: got a list"):
+        tg.zeros_like([1.0])
+
+
 def test_errors():
-    with pytest.raises(ArgumentError, match="step is 0"):
+    with pytest.raises(RuntimeError, match="step is 0"):
         tg.arange(0, 3, 0)
     for wrong in (lambda: tg.zeros(-1), lambda: tg.ones(2, -3)):
         with pytest.raises((RuntimeError, ValueError), match=r"-1|-3|negative"):
             wrong()
     with pytest.raises(TypeError, match="whole numbers"):
         tg.zeros(1.5)
-    with pytest.raises(ArgumentError, match="randint: got the range 3 to 3"):
+    with pytest.raises(RuntimeError, match="randint: got the range 3 to 3"):
         tg.randint(3, 3, (2,))
     with pytest.raises(DtypeError, match=r"randn: got dtype int64.*randint"):
         tg.randn(2, dtype=tg.int64)

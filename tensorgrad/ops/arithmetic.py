@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend import backend_of
+from tensorgrad.dtypes import is_floating
+from tensorgrad.errors import DtypeError
 from tensorgrad.ops.operands import as_tensor, scalar_like, tensors
 from tensorgrad.primitive import Bilinear, Linear, Primitive
 from tensorgrad.tensor import Tensor
@@ -28,7 +30,7 @@ class Add(Linear):
     broadcasts = True
 
     def forward(self, x: Any, y: Any) -> Any:
-        return backend_of(x).add(x, y)
+        return x + y
 
     def jvp(self, dx: Any, dy: Any) -> Any:
         return dx if dy is None else self.again(dx, dy)  # dy is None for a number
@@ -44,7 +46,7 @@ class Subtract(Linear):
     broadcasts = True
 
     def forward(self, x: Any, y: Any) -> Any:
-        return backend_of(x).subtract(x, y)
+        return x - y
 
     def jvp(self, dx: Any, dy: Any) -> Any:
         return dx if dy is None else self.again(dx, dy)
@@ -60,7 +62,7 @@ class Multiply(Bilinear):
     broadcasts = True
 
     def forward(self, x: Any, y: Any) -> Any:
-        return backend_of(x).multiply(x, y)
+        return x * y
 
     def vjp_x(self, dz: Any, y: Any) -> Any:
         return dz * y
@@ -160,15 +162,16 @@ class Negative(Linear):
 # The functions. Their first line is the hot path: two Tensors of one dtype need no further look.
 
 
-def add(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """x + alpha y, element by element, broadcast.
 
     >>> import tensorgrad
     >>> tensorgrad.add(tensorgrad.tensor([1.0, 2.0]), 1)
     tensor([2., 3.])
     """
+    x, y = input, other
     if alpha != 1:
-        y = multiply(y, alpha) if isinstance(y, Tensor) else y * alpha
+        y = _scaled(x, y, alpha)
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
         x, y = tensors("add", x, y)
         if not isinstance(x, Tensor):
@@ -176,10 +179,19 @@ def add(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
     return Add()(x, y)
 
 
-def subtract(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+def _scaled(x: Any, y: Any, alpha: float) -> Any:
+    """alpha y; as in PyTorch, whole numbers are not scaled by a fraction."""
+    if isinstance(alpha, float) and not any(is_floating(v.array.dtype) for v in (x, y) if isinstance(v, Tensor)):
+        if not isinstance(y, float):
+            raise DtypeError(f"add, subtract: got whole numbers and alpha={alpha}; alpha must be a whole number too")
+    return multiply(y, alpha) if isinstance(y, Tensor) else y * alpha
+
+
+def subtract(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """x - alpha y, element by element, broadcast."""
+    x, y = input, other
     if alpha != 1:
-        y = multiply(y, alpha) if isinstance(y, Tensor) else y * alpha
+        y = _scaled(x, y, alpha)
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
         x, y = tensors("subtract", x, y)
         if not isinstance(x, Tensor):
@@ -187,8 +199,9 @@ def subtract(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
     return Subtract()(x, y)
 
 
-def multiply(x: Any, y: Any) -> Tensor:
+def multiply(input: Any, other: Any) -> Tensor:
     """x y, element by element, broadcast."""
+    x, y = input, other
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
         x, y = tensors("multiply", x, y)
         if not isinstance(x, Tensor):
@@ -196,27 +209,30 @@ def multiply(x: Any, y: Any) -> Tensor:
     return Multiply()(x, y)
 
 
-def divide(x: Any, y: Any) -> Tensor:
+def divide(input: Any, other: Any) -> Tensor:
     """x / y, element by element, broadcast; integers give the default floating-point type."""
-    x, y = tensors("divide", x, y, floating=True)
+    x, y = tensors("divide", input, other, floating=True)
     if not isinstance(x, Tensor):
         x = scalar_like(x, y)
     return Divide()(x, y)
 
 
-def power(x: Any, y: Any) -> Tensor:
+def power(input: Any, exponent: Any) -> Tensor:
     """x^y, element by element, broadcast."""
-    x, y = tensors("power", x, y)
+    x, y = tensors("power", input, exponent)
+    if isinstance(y, int) and y < 0 and x.array.dtype.kind in "iu":
+        raise DtypeError(f"power: got whole numbers and the exponent {y}; use x.float() for negative powers")
     if not isinstance(x, Tensor):
         x = scalar_like(x, y)
     return Power()(x, y)
 
 
-def negative(x: Tensor) -> Tensor:
+def negative(input: Tensor) -> Tensor:
     """-x"""
-    return Negative()(as_tensor("negative", x))
+    return Negative()(as_tensor("negative", input))
 
 
-def square(x: Tensor) -> Tensor:
+def square(input: Tensor) -> Tensor:
     """x^2"""
-    return Multiply()(x, x)
+    x = as_tensor("square", input)
+    return power(x, 2) if x.array.dtype.kind == "b" else Multiply()(x, x)

@@ -1,15 +1,18 @@
-"""Functions of one element, choices between elements, and comparisons."""
+"""Functions with kinks, and choices between elements; Exp stands written out what the lines in unary.py stand for."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy
 
 from tensorgrad.backend import backend_of
-from tensorgrad.dtypes import get_default_dtype, is_floating, result_type
-from tensorgrad.errors import ArgumentError
+from tensorgrad.dtypes import finfo, is_floating, result_type
+from tensorgrad.errors import ArgumentError, DtypeError, OperandError
+from tensorgrad.ops.logic import isfinite, isnan
 from tensorgrad.ops.operands import as_tensor, cast, put_on_tape, scalar_like, tensors
+from tensorgrad.ops.pointwise import both, floating, pointwise, refuse_bool
 from tensorgrad.primitive import Primitive
 from tensorgrad.tensor import Tensor
 
@@ -17,28 +20,15 @@ from tensorgrad.tensor import Tensor
 __all__ = [
     "absolute",
     "clamp",
-    "cos",
-    "equal",
+    "clamp_max",
+    "clamp_min",
+    "clip",
     "exp",
-    "greater",
-    "greater_equal",
-    "isfinite",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "logical_and",
-    "logical_not",
-    "logical_or",
+    "logit",
     "maximum",
     "minimum",
-    "not_equal",
+    "nan_to_num",
     "relu",
-    "sigmoid",
-    "sign",
-    "sin",
-    "sqrt",
-    "tanh",
     "where",
 ]
 
@@ -56,96 +46,6 @@ class Exp(Primitive):
 
     def vjp(self, dz: Any, out: Any) -> Any:
         return out * dz
-
-
-class Log(Primitive):
-    """z = log x        dz = dx / x"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).log(x)
-
-    def jvp(self, dx: Any, x: Any) -> Any:
-        return backend_of(dx).divide(dx, x)
-
-    def vjp(self, dz: Any, x: Any) -> Any:
-        return backend_of(dz).divide(dz, x)
-
-
-class Sqrt(Primitive):
-    """z = sqrt x        dz = dx / 2z, infinite at 0"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).sqrt(x)
-
-    def jvp(self, dx: Any, out: Any) -> Any:
-        return backend_of(dx).divide(dx, 2 * out)
-
-    def vjp(self, dz: Any, out: Any) -> Any:
-        return backend_of(dz).divide(dz, 2 * out)
-
-
-class Sin(Primitive):
-    """z = sin x        dz = cos x dx"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).sin(x)
-
-    def jvp(self, dx: Any, x: Any) -> Any:
-        return dx * backend_of(x).cos(x)
-
-    def vjp(self, dz: Any, x: Any) -> Any:
-        return dz * backend_of(x).cos(x)
-
-
-class Cos(Primitive):
-    """z = cos x        dz = -sin x dx"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).cos(x)
-
-    def jvp(self, dx: Any, x: Any) -> Any:
-        return -dx * backend_of(x).sin(x)
-
-    def vjp(self, dz: Any, x: Any) -> Any:
-        return -dz * backend_of(x).sin(x)
-
-
-class Tanh(Primitive):
-    """z = tanh x        dz = (1 - z^2) dx"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).tanh(x)
-
-    def jvp(self, dx: Any, out: Any) -> Any:
-        return dx * (1 - out * out)
-
-    def vjp(self, dz: Any, out: Any) -> Any:
-        return dz * (1 - out * out)
-
-
-class Sigmoid(Primitive):
-    """z = 1 / (1 + e^-x)        dz = z (1 - z) dx"""
-
-    __slots__ = ()
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).sigmoid(x)
-
-    def jvp(self, dx: Any, out: Any) -> Any:
-        return dx * (out * (1 - out))
-
-    def vjp(self, dz: Any, out: Any) -> Any:
-        return dz * (out * (1 - out))
 
 
 class Relu(Primitive):
@@ -241,6 +141,40 @@ class Minimum(Primitive):
         return where(x < y, dz, tied), where(x > y, dz, tied)
 
 
+ClampMin = pointwise(
+    "ClampMin",
+    "z = max(x, low)",
+    "dz = dx where x >= low, else dlow",
+    lambda self, x, low: backend_of(x).maximum(x, low),
+    lambda b, d, x, low: b.where(x >= low, d, 0.0),
+    lambda b, d, x, low: b.where(x < low, d, 0.0),
+)
+ClampMax = pointwise(
+    "ClampMax",
+    "z = min(x, high)",
+    "dz = dx where x <= high, else dhigh",
+    lambda self, x, high: backend_of(x).minimum(x, high),
+    lambda b, d, x, high: b.where(x <= high, d, 0.0),
+    lambda b, d, x, high: b.where(x > high, d, 0.0),
+)
+ClampBetween = pointwise(
+    "ClampBetween",
+    "z = min(max(x, low), high)",
+    "dz = dx where low <= x <= high, dhigh where x or low is above high, else dlow",
+    lambda self, x, low, high: backend_of(x).minimum(backend_of(x).maximum(x, low), high),
+    lambda b, d, x, low, high: b.where((x >= low) & (x <= high), d, 0.0),
+    lambda b, d, x, low, high: b.where((low < high) & (x < low), d, 0.0),
+    lambda b, d, x, low, high: b.where((high < low) | (x > high), d, 0.0),
+)
+Logit = pointwise(
+    "Logit",
+    "z = log(x / (1 - x))",
+    "dz = dx / (x (1 - x)), nan outside of [0, 1]",
+    lambda self, x: backend_of(x).log(backend_of(x).divide(x, 1 - x)),
+    lambda b, d, x: b.where((x < 0) | (x > 1), math.nan, b.divide(d, x * (1 - x))),
+)
+
+
 class Where(Primitive):
     """z = x where condition, else y        dz = dx where condition, else dy
 
@@ -267,141 +201,106 @@ class Where(Primitive):
         )
 
 
-class Sign(Primitive):
-    """z = -1, 0 or 1        dz = 0"""
-
-    __slots__ = ()
-    differentiable = False
-
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).sign(x)
-
-
-class Compare(Primitive):
-    """z = x <relation> y, a Boolean: no derivative"""
-
-    __slots__ = ("relation",)
-    differentiable = False
-
-    def __init__(self, relation: str) -> None:
-        self.relation = relation
-
-    def forward(self, x: Any, y: Any) -> Any:
-        return getattr(backend_of(x), self.relation)(x, y)
-
-
-class Logical(Primitive):
-    """z = x <connective> y of Booleans: no derivative"""
-
-    __slots__ = ("connective",)
-    differentiable = False
-
-    def __init__(self, connective: str) -> None:
-        self.connective = connective
-
-    def forward(self, *xs: Any) -> Any:
-        return getattr(backend_of(xs[0]), self.connective)(*xs)
-
-
-def _floating(operation: str, x: Any) -> Tensor:
-    """Functions of real numbers take integers as numbers of the default floating-point type."""
-    x = as_tensor(operation, x)
-    return x if is_floating(x.array.dtype) else cast(x, get_default_dtype())
-
-
-def exp(x: Tensor) -> Tensor:
+def exp(input: Tensor) -> Tensor:
     """e^x
 
     >>> import tensorgrad
     >>> tensorgrad.exp(tensorgrad.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
     """
-    return Exp()(_floating("exp", x))
+    return Exp()(floating("exp", input))
 
 
-def log(x: Tensor) -> Tensor:
-    """The natural logarithm; -inf at 0, nan below."""
-    return Log()(_floating("log", x))
-
-
-def sqrt(x: Tensor) -> Tensor:
-    """The square root; nan below 0."""
-    return Sqrt()(_floating("sqrt", x))
-
-
-def sin(x: Tensor) -> Tensor:
-    """The sine of x in radians."""
-    return Sin()(_floating("sin", x))
-
-
-def cos(x: Tensor) -> Tensor:
-    """The cosine of x in radians."""
-    return Cos()(_floating("cos", x))
-
-
-def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
-    return Tanh()(_floating("tanh", x))
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e^-x), without overflow for any x."""
-    return Sigmoid()(_floating("sigmoid", x))
-
-
-def relu(x: Tensor) -> Tensor:
+def relu(input: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
-    return Relu()(as_tensor("relu", x))
+    x = as_tensor("relu", input)
+    refuse_bool("relu", x, "convert with .float() or .int()")
+    return Relu()(x)
 
 
-def absolute(x: Tensor) -> Tensor:
+def absolute(input: Tensor) -> Tensor:
     """|x|; the gradient at 0 is 0."""
-    return Abs()(as_tensor("absolute", x))
+    x = as_tensor("absolute", input)
+    refuse_bool("absolute", x, "it has no sign")
+    return Abs()(x)
 
 
-def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1."""
-    return Sign()(as_tensor("sign", x))
-
-
-def clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """x brought into [min, max]; at a bound the gradient passes, as in PyTorch.
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """x brought into [min, max], numbers or Tensors; at a bound the gradient passes to x, beyond it to a bound that is a
+    Tensor.
 
     >>> import tensorgrad
     >>> tensorgrad.clamp(tensorgrad.tensor([-2.0, 0.5, 3.0]), 0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    if min is None and max is None:
+    given = [bound for bound in (min, max) if bound is not None]
+    if not given:
         raise ArgumentError("clamp: got neither min nor max; give at least one")
-    for bound in (min, max):
-        if isinstance(bound, Tensor):
-            raise ArgumentError("clamp: a bound is a Tensor; use maximum(x, min) and minimum(x, max)")
-    min, max = (bound.item() if isinstance(bound, numpy.generic) else bound for bound in (min, max))
-    floats = any(isinstance(bound, float) for bound in (min, max))
-    return Clamp(min, max)(_floating("clamp", x) if floats else x)
+    if any(isinstance(bound, Tensor) for bound in given):
+        if not all(isinstance(bound, Tensor) for bound in given):
+            raise OperandError("clamp: one bound is a Tensor and the other a number; give two of a kind")
+        values = tensors("clamp", input, *given)
+        bounded = ClampBetween() if len(given) == 2 else ClampMax() if min is None else ClampMin()
+        return bounded(*values)  # type: ignore[no-any-return]
+    low, high = (bound.item() if isinstance(bound, numpy.generic) else bound for bound in (min, max))
+    x = as_tensor("clamp", input)
+    if not is_floating(x.array.dtype):
+        x = tensors("clamp", x, *[bound for bound in (low, high) if bound is not None])[0]
+    return Clamp(low, high)(x)
 
 
-def _both_tensors(operation: str, x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    x, y = tensors(operation, x, y)
-    if not isinstance(x, Tensor):
-        x = scalar_like(x, y)
-    if not isinstance(y, Tensor):
-        y = scalar_like(y, x)
-    return x, y
+clip = clamp
 
 
-def maximum(x: Any, y: Any) -> Tensor:
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """max(x, min); at the bound the gradient passes to x."""
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """min(x, max); at the bound the gradient passes to x."""
+    return clamp(input, max=max)
+
+
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), the inverse of sigmoid; with `eps`, x is first brought into [eps, 1 - eps]."""
+    x = floating("logit", input)
+    z: Tensor = Logit()(x if eps is None else clamp(x, eps, 1 - eps))
+    return z
+
+
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """x with finite numbers for nan (0 unless named) and the infinities (the dtype's extremes); their gradient is 0.
+
+    >>> import tensorgrad
+    >>> tensorgrad.nan_to_num(tensorgrad.tensor([float("nan"), 1.0]))
+    tensor([0., 1.])
+    """
+    x = as_tensor("nan_to_num", input)
+    if not is_floating(x.array.dtype):
+        return x.clone()
+    limits = finfo(x.array.dtype)
+    given = (0.0, limits.max, limits.min)
+    nans, highest, lowest = (
+        scalar_like(usual if chosen is None else chosen, x) for chosen, usual in zip((nan, posinf, neginf), given)
+    )
+    return where(isfinite(x), x, where(isnan(x), nans, where(x > 0, highest, lowest)))
+
+
+def maximum(input: Tensor, other: Tensor) -> Tensor:
     """The larger of x and y, element by element; a tie shares the gradient evenly."""
-    return Maximum()(*_both_tensors("maximum", x, y))
+    return Maximum()(*both("maximum", input, other, numbers="none"))
 
 
-def minimum(x: Any, y: Any) -> Tensor:
+def minimum(input: Tensor, other: Tensor) -> Tensor:
     """The smaller of x and y, element by element; a tie shares the gradient evenly."""
-    return Minimum()(*_both_tensors("minimum", x, y))
+    return Minimum()(*both("minimum", input, other, numbers="none"))
 
 
-def where(condition: Tensor, x: Any, y: Any) -> Tensor:
-    """x where condition, else y, broadcast.
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """x where condition, else y, broadcast. Of a condition alone: where it is true, as `nonzero(as_tuple=True)`.
 
     >>> import tensorgrad
     >>> x = tensorgrad.tensor([-1.0, 2.0])
@@ -409,58 +308,16 @@ def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     tensor([0., 2.])
     """
     condition = as_tensor("where", condition)
+    x, y = input, other
+    if x is None and y is None:
+        backend = backend_of(condition.array)
+        return tuple(Tensor(place) for place in backend.nonzero(condition.array.reshape(condition.shape or (1,))))
+    if condition.array.dtype.kind != "b":
+        raise DtypeError(f"where: condition has dtype {condition.dtype}; it must be bool, compare first (x != 0)")
     if isinstance(x, (bool, int, float)) and isinstance(y, (bool, int, float)):
         x = Tensor(backend_of(condition.array).full((), x, result_type([], [x, y])))
     x, y = tensors("where", x, y)
-    if condition.array.dtype.kind != "b":
-        raise ArgumentError(f"where: condition has dtype {condition.dtype}; it must be bool, compare first (x != 0)")
     return Where()(condition, x, y)
-
-
-def _comparison(relation: str) -> Any:
-    def compare(x: Any, y: Any) -> Tensor:
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
-            if y is None or isinstance(y, (str, list, tuple, dict)):
-                return NotImplemented
-            x, y = tensors(relation, x, y)
-        return Compare(relation)(x, y)
-
-    compare.__name__ = compare.__qualname__ = relation
-    compare.__doc__ = f"Whether x is {relation.replace('_', ' ')} to y, element by element, as a Boolean Tensor."
-    return compare
-
-
-equal = _comparison("equal")
-not_equal = _comparison("not_equal")
-less = _comparison("less")
-less_equal = _comparison("less_equal")
-greater = _comparison("greater")
-greater_equal = _comparison("greater_equal")
-
-
-def logical_and(x: Tensor, y: Tensor) -> Tensor:
-    """x and y, both of them."""
-    return Logical("logical_and")(x, y)
-
-
-def logical_or(x: Tensor, y: Tensor) -> Tensor:
-    """x or y, or both."""
-    return Logical("logical_or")(x, y)
-
-
-def logical_not(x: Tensor) -> Tensor:
-    """not x"""
-    return Logical("logical_not")(x)
-
-
-def isnan(x: Tensor) -> Tensor:
-    """Whether a value is nan."""
-    return Logical("isnan")(x)
-
-
-def isfinite(x: Tensor) -> Tensor:
-    """Whether a value is neither infinite nor nan."""
-    return Logical("isfinite")(x)
 
 
 def _relu_grad(dz: Tensor, out: Tensor) -> Tensor:

@@ -7,15 +7,12 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend import backend_of, is_array
-from tensorgrad.errors import DeviceError, DimensionError, DtypeError, OperandError
-from tensorgrad.ops.operands import one_dim, put_on_tape
+from tensorgrad.dtypes import int64
+from tensorgrad.errors import DeviceError, DimensionError, OperandError
+from tensorgrad.mode import mode
+from tensorgrad.ops.operands import put_on_tape
 from tensorgrad.primitive import Linear, Primitive, View
 from tensorgrad.tensor import Tensor
-
-# what tensorgrad offers under these names
-__all__ = [
-    "take_along_dim",
-]
 
 
 class Slice(View):
@@ -161,49 +158,114 @@ class Overwrite(Linear):
         return self.again(dz, backend_of(dy).zeros_like(dy)), dy
 
 
-def clean_index(operation: str, x: Tensor, index: Any) -> tuple[tuple[Any, ...], bool]:
-    """The index as a tuple of slices, numbers, None, ... and arrays of x's device, and whether arrays are among them.
+class Index:
+    """x[index] in two steps, as PyTorch takes it: first numbers, slices and None (a view), then the arrays.
 
-    Boolean masks become the positions of their true values.
+    So a number beside an array is no array: x[0, :, [1, 2]] is x[0][:, [1, 2]], where NumPy would move the picked dimension
+    to the front. `basic` indexes x; `arrays` indexes what that gives, or is None where there are none.
     """
-    parts = index if isinstance(index, tuple) else (index,)
-    backend = backend_of(x.array)
-    clean: list[Any] = []
-    advanced = False
-    for part in parts:
-        if isinstance(part, Tensor):
-            part = part.array
-        elif isinstance(part, (list, range)):
-            part = backend.from_host(numpy.asarray(part, dtype=None if len(part) else numpy.int64))
-        if isinstance(part, (bool, numpy.bool_)):
-            raise OperandError(f"{operation}: an index is a single bool; use a slice, or a mask of the Tensor's shape")
-        if isinstance(part, numpy.integer):
-            part = int(part)
-        if is_array(part):
-            part = _beside(operation, x, part)
-            if part.dtype.kind == "b":
-                _check_mask(operation, x, part, clean)
-                clean.extend(backend.nonzero(part))
-                advanced = True
-                continue
-            if part.dtype.kind not in "iu":
-                raise DtypeError(f"{operation}: an index has dtype {part.dtype}; indices are whole numbers or Booleans")
-            advanced = True
-        elif isinstance(part, float) or not (part is None or part is Ellipsis or isinstance(part, (int, slice))):
-            raise OperandError(
-                f"{operation}: an index is a {type(part).__name__}; use numbers, slices, None, ... or Tensors of them"
-            )
-        clean.append(part)
-    used = sum(1 for part in clean if part is not None and part is not Ellipsis)
-    if used > x.array.ndim:
-        raise DimensionError(f"{operation}: got {used} indices for a Tensor of shape {x.shape}")
-    return tuple(clean), advanced
+
+    __slots__ = ("arrays", "basic")
+
+    def __init__(self, operation: str, x: Tensor, index: Any) -> None:
+        parts = self._with_arrays(operation, x, index if isinstance(index, tuple) else (index,))
+        used = sum(_dims_taken(part) for part in parts)
+        if used > x.array.ndim:
+            raise DimensionError(f"{operation}: got {used} indices for a Tensor of shape {x.shape}")
+        if sum(part is Ellipsis for part in parts) > 1:
+            raise DimensionError(f"{operation}: got '...' twice; it can stand for the rest once")
+        basic: list[Any] = []
+        arrays: list[Any] = []
+        picks = False
+        backend = backend_of(x.array)
+        for part in parts:
+            if part is Ellipsis:
+                rest = [slice(None)] * (x.array.ndim - used)
+                basic += rest
+                arrays += rest
+            elif part is None or isinstance(part, slice):
+                basic.append(part)
+                arrays.append(slice(None))
+            elif isinstance(part, bool):  # a new dimension of length 1, kept or emptied
+                basic.append(None)
+                arrays.append(backend.arange(0, int(part), 1, int64))
+                picks = True
+            elif isinstance(part, int):
+                basic.append(part)
+            elif part.dtype.kind == "b":
+                dim = sum(_dims_taken(former) for former in basic)
+                if part.shape != x.array.shape[dim : dim + part.ndim]:
+                    raise DimensionError(
+                        f"{operation}: a mask of shape {part.shape} does not fit a Tensor of shape {x.shape} from its "
+                        f"dimension {dim} on"
+                    )
+                basic += [slice(None)] * part.ndim
+                arrays += backend.nonzero(part)
+                picks = True
+            else:
+                basic.append(slice(None))
+                arrays.append(part)
+                picks = True
+        while basic and isinstance(basic[-1], slice) and basic[-1] == slice(None):
+            basic.pop()
+        self.basic = tuple(basic)
+        self.arrays = tuple(arrays) if picks else None
+
+    @staticmethod
+    def _with_arrays(operation: str, x: Tensor, index: tuple[Any, ...]) -> list[Any]:
+        """The parts of an index: Tensors and lists as arrays on x's device, single values as Python's."""
+        parts: list[Any] = []
+        for part in index:
+            if isinstance(part, (list, range)):
+                part = _array_of_list(operation, x, part)
+            elif isinstance(part, Tensor):
+                part = part.array
+            if is_array(part):
+                if part.dtype.kind not in "iub":
+                    raise DimensionError(
+                        f"{operation}: an index has dtype {part.dtype}; indices are whole numbers or Booleans"
+                    )
+                part = beside(operation, x, part) if part.ndim else backend_of(part).to_host(part).item()
+            elif isinstance(part, (numpy.integer, numpy.bool_)):
+                part = part.item()
+            elif not (part is None or part is Ellipsis or isinstance(part, (bool, int, slice))):
+                raise DimensionError(
+                    f"{operation}: an index is a {type(part).__name__}; use numbers, slices, None, ... or Tensors of them"
+                )
+            if isinstance(part, slice):
+                part = slice(*(None if end is None else end.__index__() for end in (part.start, part.stop, part.step)))
+            parts.append(part)
+        if not any(part is Ellipsis for part in parts):
+            parts.append(Ellipsis)
+        return parts
+
+    def part(self, x: Tensor) -> Tensor:
+        """What numbers, slices and None leave of x: a view, or x itself where the arrays alone index it."""
+        return x if self.arrays is not None and not self.basic else Slice(self.basic)(x)
 
 
-def _beside(operation: str, x: Tensor, index: Any) -> Any:
-    """An array of indices on x's device: moved there from the host, as in PyTorch, but from no other device."""
+def _dims_taken(part: Any) -> int:
+    """How many dimensions of a Tensor a part of an index stands for."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if is_array(part) and part.dtype.kind == "b" else 1
+
+
+def _array_of_list(operation: str, x: Tensor, values: Any) -> Any:
+    try:
+        array = numpy.asarray(values, dtype=None if len(values) else numpy.int64)
+    except (ValueError, TypeError) as error:
+        raise OperandError(f"{operation}: an index is a list that is no array: {error}") from None
+    return backend_of(x.array).from_host(array)
+
+
+def beside(operation: str, x: Tensor, index: Any) -> Any:
+    """An array of indices on x's device: moved there from the host, as in PyTorch, but from no other device.
+
+    Where x is on the tape it is a copy: backward needs the index as it is now.
+    """
     if type(index) is type(x.array):
-        return index
+        return index.copy() if x.tracked and mode.recording else index
     if not isinstance(index, numpy.ndarray):
         place = backend_of(index).device_of(index)
         raise DeviceError(
@@ -212,33 +274,25 @@ def _beside(operation: str, x: Tensor, index: Any) -> Any:
     return index if isinstance(x.array, numpy.ndarray) else backend_of(x.array).from_host(index, x.device)
 
 
-def _check_mask(operation: str, x: Tensor, mask: Any, before: list[Any]) -> None:
-    start = sum(1 for part in before if part is not None and part is not Ellipsis)
-    if (
-        Ellipsis not in [part for part in before if not is_array(part)]
-        and mask.shape != x.shape[start : start + mask.ndim]
-    ):
-        raise DimensionError(f"{operation}: a mask of shape {mask.shape} does not fit a Tensor of shape {x.shape}")
+def out_of_range(operation: str, x: Tensor, index: Any, error: IndexError) -> DimensionError:
+    """What is raised where the array library refuses an index."""
+    return DimensionError(f"{operation}: a Tensor of shape {x.shape} with {index!r}: {error}")
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: a view for slices and numbers, a copy where arrays or masks pick values."""
-    clean, advanced = clean_index("indexing", x, index)
+    found = Index("indexing", x, index)
     try:
-        return Gather(clean)(x) if advanced else Slice(clean)(x)
+        part = found.part(x)
+        return part if found.arrays is None else Gather(found.arrays)(part)
     except IndexError as error:
         if isinstance(error, DimensionError):
             raise
-        raise DimensionError(f"indexing a Tensor of shape {x.shape} with {index!r}: {error}") from error
+        raise out_of_range("indexing", x, index, error) from error
 
 
 def _getitem_on_tape(x: Tensor, index: Any) -> Tensor:
     return Gather(index)(x) if any(is_array(part) for part in index) else Slice(index)(x)
-
-
-def take_along_dim(x: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """The values of x at `indices` along `dim`; the other dimensions are those of both."""
-    return TakeAlongAxis(one_dim("take_along_dim", dim, x.array.ndim))(x, indices)
 
 
 put_on_tape(getitem=_getitem_on_tape)

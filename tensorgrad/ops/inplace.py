@@ -12,14 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.errors import DtypeError, GraphError, OperandError, ShapeError
+from tensorgrad.dtypes import can_cast
+from tensorgrad.errors import DimensionError, DtypeError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import mode
-from tensorgrad.ops import arithmetic, elementwise
-from tensorgrad.ops.indexing import Gather, Overwrite, Slice, clean_index
+from tensorgrad.ops.broadcasting import broadcast_to
+from tensorgrad.ops.indexing import Index, Overwrite, out_of_range
 from tensorgrad.ops.operands import as_tensor, cast, scalar_like, tensors
-from tensorgrad.ops.shape import Identity, broadcast_to, clone
-from tensorgrad.primitive import Linear, View
+from tensorgrad.ops.scatter import Scattered
+from tensorgrad.ops.shape import Identity, clone
+from tensorgrad.primitive import View
 from tensorgrad.tensor import Storage, Tensor
+
+# Called as observer(x, z, operation) after the values of z were written into x without being recorded. Empty and free.
+write_observers: list[Callable[[Tensor, Tensor, str], None]] = []
 
 
 def _has_history(x: Tensor) -> bool:
@@ -43,17 +48,7 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
         z = clone(z)  # x shall come from the leaf z, not become one
     recorded = _has_history(z) or _has_history(x)
     base = _root(x)
-    if mode.recording:
-        for leaf, what in ((x, "a leaf Tensor"), (base, "a view of a leaf Tensor")):
-            if leaf.tracked and (leaf.node is None or isinstance(leaf.node, Tensor)):
-                raise GraphError(
-                    f"{operation}: {what} that requires grad cannot be changed in place while recording; do it under no_grad(), "
-                    "or change a .clone()"
-                )
-    if 0 in x.array.strides and x.array.size > 1 and any(n > 1 and s == 0 for n, s in zip(x.shape, x.array.strides)):
-        raise GraphError(
-            f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()"
-        )
+    check_writable(x, operation)
     storage = x.storage
     value = z.array
     if backend_of(value).may_share_memory(value, x.array):  # CuPy, unlike NumPy, does not look out for an overlap
@@ -62,18 +57,40 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
     storage.version += 1
     storage.writer = operation
     if not recorded:
+        for observer in write_observers:
+            observer(x, z, operation)
         return
     if x.tracked and not z.tracked and base is x:
         z = _overwritten(x, z, Identity())  # as in PyTorch it still requires grad; what was there gets a gradient of 0
-    _take_place(x, z)
+    take_place(x, z)
     while x.extra is not None and x.extra.view is not None:  # up to the base, each the overwritten former one
         parent, view = x.extra.view
-        _take_place(parent, _overwritten(parent, x, view))
+        take_place(parent, _overwritten(parent, x, view))
         x = parent
     refresh_views(base)
 
 
-def _take_place(x: Tensor, z: Tensor) -> None:
+def check_writable(x: Tensor, operation: str) -> None:
+    """Refuse to change leaves that backward needs, and memory that shows one value in several places."""
+    if mode.recording:
+        for leaf, what in ((x, "a leaf Tensor"), (_root(x), "a view of a leaf Tensor")):
+            if leaf.tracked and (leaf.node is None or isinstance(leaf.node, Tensor)):
+                raise GraphError(
+                    f"{operation}: {what} that requires grad cannot be changed in place while recording; do it under no_grad(), "
+                    "or change a .clone()"
+                )
+    if x.array.flags.c_contiguous:
+        return
+    reach = 0  # from the innermost dimension outward, each step must lead beyond all that lies inside
+    for stride, n in sorted((abs(s), n) for s, n in zip(x.array.strides, x.array.shape) if n > 1):
+        if stride <= reach and x.array.size:
+            raise GraphError(
+                f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()"
+            )
+        reach += (n - 1) * stride
+
+
+def take_place(x: Tensor, z: Tensor) -> None:
     """x stands where z stands on the tape."""
     x.tracked, x.node = z.tracked, z.node
     tangents = None if z.extra is None else z.extra.tangents
@@ -110,7 +127,7 @@ def refresh_views(base: Tensor) -> None:
         if view is None or view.extra is None or view.extra.view is None:
             continue
         parent, primitive = view.extra.view
-        _take_place(view, primitive.again(parent))
+        take_place(view, primitive.again(parent))
 
 
 def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -129,7 +146,7 @@ def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Te
         if former is not None and former.array is x.array:  # a node needs the value that is about to be overwritten
             former.array = backend_of(x.array).copy(x.array)
         if z.array.dtype != x.array.dtype:
-            if z.array.dtype.kind == "f" and x.array.dtype.kind != "f":
+            if not can_cast(z.array.dtype, x.array.dtype):
                 raise DtypeError(f"{operation}: the result is {z.dtype} and does not fit into a Tensor of {x.dtype}")
             z = cast(z, x.array.dtype)
         assign(x, z, operation)
@@ -140,12 +157,16 @@ def in_place(operation: str, compute: Callable[..., Tensor]) -> Callable[..., Te
     return apply
 
 
-def copy_(x: Tensor, source: Tensor) -> Tensor:
-    """Write the values of `source`, broadcast and in x's dtype, into x; gradients flow to `source`."""
-    z = as_tensor("copy_", source)
-    z = cast(z.to(x.device), x.array.dtype)
-    assign(x, z if z.array.shape == x.array.shape else broadcast_to(z, x.array.shape), "copy_")
+def write(x: Tensor, source: Tensor, operation: str) -> Tensor:
+    """The values of `source`, broadcast and in x's dtype, into x, in the name of an operation; returns x."""
+    z = cast(source.to(x.device), x.array.dtype)
+    assign(x, z if z.array.shape == x.array.shape else broadcast_to(z, x.array.shape), operation)
     return x
+
+
+def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the values of `src`, broadcast and in x's dtype, into x; gradients flow to `src`."""
+    return write(x, as_tensor("copy_", src), "copy_")
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:
@@ -159,54 +180,33 @@ def zero_(x: Tensor) -> Tensor:
     return fill_(x, 0)
 
 
-class Scattered(Linear):
-    """z = x, but z[index] = y for an index with arrays        dz = dx, but dz[index] = dy"""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: tuple[Any, ...]) -> None:
-        self.index = index
-
-    def forward(self, x: Any, y: Any) -> Any:
-        z = backend_of(x).copy(x)
-        z[self.index] = y
-        return z
-
-    def vjp(self, dz: Any) -> Any:
-        part = backend_of(dz).getitem(dz, self.index)
-        return self.again(dz, backend_of(part).zeros_like(part)), part
-
-
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; gradients flow to the value."""
-    clean, advanced = clean_index("x[index] = value", x, index)
+    operation = "x[index] = value"
+    found = Index(operation, x, index)
     if not isinstance(value, Tensor):
         if not isinstance(value, (bool, int, float)) and not hasattr(value, "dtype"):
-            raise OperandError(f"x[index] = value: got a {type(value).__name__}; it takes Tensors, arrays and numbers")
-        _, value = tensors("x[index] = value", x, value)
+            raise OperandError(f"{operation}: got a {type(value).__name__}; it takes Tensors, arrays and numbers")
+        _, value = tensors(operation, x, value)
         value = value if isinstance(value, Tensor) else scalar_like(value, x)
     value = cast(value, x.array.dtype)
-    if not advanced:
-        part = Slice(clean)(x)
-        while value.array.ndim > part.array.ndim and value.array.shape[0] == 1:
-            value = value.squeeze(0)
-        assign(part, value if value.shape == part.shape else broadcast_to(value, part.shape), "x[index] = value")
-        return
-    shape = Gather(clean).forward(x.array).shape
-    assign(x, Scattered(clean)(x, value if value.shape == shape else broadcast_to(value, shape)), "x[index] = value")
-
-
-add_ = in_place("add_", arithmetic.add)
-sub_ = in_place("sub_", arithmetic.subtract)
-mul_ = in_place("mul_", arithmetic.multiply)
-div_ = in_place("div_", arithmetic.divide)
-pow_ = in_place("pow_", arithmetic.power)
-neg_ = in_place("neg_", arithmetic.negative)
-exp_ = in_place("exp_", elementwise.exp)
-log_ = in_place("log_", elementwise.log)
-sqrt_ = in_place("sqrt_", elementwise.sqrt)
-tanh_ = in_place("tanh_", elementwise.tanh)
-sigmoid_ = in_place("sigmoid_", elementwise.sigmoid)
-relu_ = in_place("relu_", elementwise.relu)
-abs_ = in_place("abs_", elementwise.absolute)
-clamp_ = in_place("clamp_", elementwise.clamp)
+    try:
+        part = found.part(x)
+        shape = part.array.shape if found.arrays is None else part.array[found.arrays].shape
+    except IndexError as error:
+        if isinstance(error, DimensionError):
+            raise
+        raise out_of_range(operation, x, index, error) from error
+    while value.array.ndim > len(shape) and value.array.shape[0] == 1:
+        value = value.squeeze(0)
+    value = value if value.array.shape == shape else broadcast_to(value, shape)
+    if found.arrays is None:
+        assign(part, value, operation)
+    elif _has_history(part) or _has_history(value) or write_observers:
+        assign(part, Scattered(found.arrays)(part, value), operation)
+    else:  # no need to copy the rest
+        check_writable(part, operation)
+        shared = backend_of(x.array).may_share_memory(x.array, value.array)
+        part.array[found.arrays] = backend_of(x.array).copy(value.array) if shared else value.array
+        part.storage.version += 1
+        part.storage.writer = operation

@@ -9,11 +9,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from tensorgrad import autodiff, gradient_hooks
-from tensorgrad.dtypes import float16, float32, float64, int32, int64
+from tensorgrad.creation import NEW
 from tensorgrad.errors import OperandError
-from tensorgrad.ops import arithmetic, elementwise, indexing, inplace, loss, matmul, reduction, shape, transfer
+from tensorgrad.ops import (
+    about,
+    arithmetic,
+    array_forms,
+    binary,
+    elementwise,
+    fills,
+    indexing,
+    inplace,
+    inplace_forms,
+    interop,
+    logic,
+    loss,
+    matmul,
+    reduction,
+    shape,
+    splitting,
+    transfer,
+    unary,
+)
 from tensorgrad.ops.numpy_protocol import array_ufunc
-from tensorgrad.ops.operands import cast
 from tensorgrad.tensor import Tensor
 
 
@@ -27,7 +45,14 @@ def _reflected(function: Any) -> Any:
 def _iterate(self: Tensor) -> Iterator[Tensor]:
     if not self.array.ndim:
         raise OperandError("a 0-d Tensor holds one number and cannot be iterated over; read it with .item()")
-    return iter(shape.unbind(self, 0))
+    return iter(splitting.unbind(self, 0))
+
+
+def _contains(self: Tensor, element: Any) -> bool:
+    """Whether some value is equal to `element`."""
+    if not isinstance(element, (Tensor, bool, int, float)):
+        raise OperandError(f"in: got a {type(element).__name__}; a Tensor contains numbers and Tensors")
+    return bool(reduction.any(logic.eq(self, element)))
 
 
 def _backward(
@@ -35,10 +60,6 @@ def _backward(
 ) -> None:
     """Add the gradients of this Tensor to `.grad` of the leaves it came from; see `tensorgrad.autograd.backward`."""
     autodiff.backward(self, gradient, retain_graph, create_graph, inputs)
-
-
-def _as(dtype: Any) -> Any:
-    return lambda self: cast(self, dtype)
 
 
 OPERATORS: dict[str, Any] = {
@@ -50,30 +71,54 @@ OPERATORS: dict[str, Any] = {
     "__rmul__": arithmetic.multiply,
     "__truediv__": arithmetic.divide,
     "__rtruediv__": _reflected(arithmetic.divide),
+    "__rdiv__": _reflected(arithmetic.divide),
     "__pow__": arithmetic.power,
     "__rpow__": _reflected(arithmetic.power),
     "__matmul__": matmul.matmul,
     "__rmatmul__": _reflected(matmul.matmul),
     "__neg__": arithmetic.negative,
     "__abs__": elementwise.absolute,
-    "__eq__": elementwise.equal,
-    "__ne__": elementwise.not_equal,
-    "__lt__": elementwise.less,
-    "__le__": elementwise.less_equal,
-    "__gt__": elementwise.greater,
-    "__ge__": elementwise.greater_equal,
-    "__and__": elementwise.logical_and,
-    "__or__": elementwise.logical_or,
-    "__invert__": elementwise.logical_not,
+    "__eq__": logic.eq,
+    "__ne__": logic.ne,
+    "__lt__": logic.lt,
+    "__le__": logic.le,
+    "__gt__": logic.gt,
+    "__ge__": logic.ge,
+    "__floordiv__": binary.floor_divide,
+    "__rfloordiv__": _reflected(binary.floor_divide),
+    "__mod__": binary.remainder,
+    "__rmod__": _reflected(binary.remainder),
+    "__and__": logic.bitwise_and,
+    "__rand__": logic.bitwise_and,
+    "__or__": logic.bitwise_or,
+    "__ror__": logic.bitwise_or,
+    "__xor__": logic.bitwise_xor,
+    "__rxor__": logic.bitwise_xor,
+    "__lshift__": logic.bitwise_left_shift,
+    "__rlshift__": _reflected(logic.bitwise_left_shift),
+    "__rshift__": logic.bitwise_right_shift,
+    "__rrshift__": _reflected(logic.bitwise_right_shift),
+    "__invert__": logic.bitwise_not,
+    "__pos__": unary.positive,
+    "__contains__": _contains,
     "__getitem__": indexing.getitem,
     "__setitem__": inplace.setitem,
     "__iter__": _iterate,
-    "__iadd__": inplace.add_,
-    "__isub__": inplace.sub_,
-    "__imul__": inplace.mul_,
-    "__itruediv__": inplace.div_,
-    "__ipow__": inplace.pow_,
+    "__iadd__": inplace_forms.IN_PLACE["add_"],
+    "__isub__": inplace_forms.IN_PLACE["sub_"],
+    "__imul__": inplace_forms.IN_PLACE["mul_"],
+    "__itruediv__": inplace_forms.IN_PLACE["div_"],
+    "__ifloordiv__": inplace_forms.IN_PLACE["floor_divide_"],
+    "__imod__": inplace_forms.IN_PLACE["remainder_"],
+    "__ipow__": inplace_forms.IN_PLACE["pow_"],
+    "__iand__": inplace_forms.IN_PLACE["bitwise_and_"],
+    "__ior__": inplace_forms.IN_PLACE["bitwise_or_"],
+    "__ixor__": inplace_forms.IN_PLACE["bitwise_xor_"],
+    "__ilshift__": inplace_forms.IN_PLACE["bitwise_left_shift_"],
+    "__irshift__": inplace_forms.IN_PLACE["bitwise_right_shift_"],
     "__array_ufunc__": array_ufunc,
+    "__dlpack__": interop.dlpack,
+    "__dlpack_device__": interop.dlpack_device,
 }
 
 METHODS: dict[str, Any] = {
@@ -81,66 +126,11 @@ METHODS: dict[str, Any] = {
     "register_hook": gradient_hooks.register_hook,
     "register_post_accumulate_grad_hook": gradient_hooks.register_post_accumulate_grad_hook,
     "retain_grad": gradient_hooks.retain_grad,
-    # arithmetic
-    "add": arithmetic.add,
-    "sub": arithmetic.subtract,
-    "mul": arithmetic.multiply,
-    "div": arithmetic.divide,
-    "pow": arithmetic.power,
-    "neg": arithmetic.negative,
-    "square": arithmetic.square,
     # element by element
-    "exp": elementwise.exp,
-    "log": elementwise.log,
-    "sqrt": elementwise.sqrt,
-    "sin": elementwise.sin,
-    "cos": elementwise.cos,
-    "tanh": elementwise.tanh,
-    "sigmoid": elementwise.sigmoid,
-    "relu": elementwise.relu,
-    "abs": elementwise.absolute,
-    "sign": elementwise.sign,
-    "clamp": elementwise.clamp,
-    "maximum": elementwise.maximum,
-    "minimum": elementwise.minimum,
-    "eq": elementwise.equal,
-    "ne": elementwise.not_equal,
-    "lt": elementwise.less,
-    "le": elementwise.less_equal,
-    "gt": elementwise.greater,
-    "ge": elementwise.greater_equal,
-    "isnan": elementwise.isnan,
-    "isfinite": elementwise.isfinite,
-    # reductions
-    "sum": reduction.sum,
-    "mean": reduction.mean,
-    "amax": reduction.amax,
-    "amin": reduction.amin,
-    "max": reduction.max,
-    "min": reduction.min,
-    "argmax": reduction.argmax,
-    "argmin": reduction.argmin,
-    "var": reduction.var,
-    "std": reduction.std,
-    "all": reduction.all,
-    "any": reduction.any,
-    # shape
-    "reshape": shape.reshape,
-    "view": shape.view,
-    "flatten": shape.flatten,
-    "unsqueeze": shape.unsqueeze,
-    "squeeze": shape.squeeze,
-    "permute": shape.permute,
-    "transpose": shape.transpose,
-    "t": shape.transposed,
-    "expand": shape.expand,
-    "broadcast_to": shape.broadcast_to,
-    "clone": shape.clone,
-    "contiguous": shape.contiguous,
-    "unbind": shape.unbind,
-    # products, indices, probabilities
-    "matmul": matmul.matmul,
-    "take_along_dim": indexing.take_along_dim,
+    **inplace_forms.METHODS,
+    # reductions, shapes, indices, order, products of matrices
+    **array_forms.METHODS,
+    # probabilities
     "log_softmax": loss.log_softmax,
     "softmax": loss.softmax,
     "logsumexp": loss.logsumexp,
@@ -148,39 +138,24 @@ METHODS: dict[str, Any] = {
     "to": transfer.to,
     "cpu": transfer.cpu,
     "cuda": transfer.cuda,
-    "half": _as(float16),
-    "float": _as(float32),
-    "double": _as(float64),
-    "int": _as(int32),
-    "long": _as(int64),
-    "bool": _as("bool"),
+    **about.CONVERSIONS,
+    **about.FACTS,
+    # others made from it
+    **NEW,
     # in place
-    **{
-        name: getattr(inplace, name)
-        for name in (
-            "add_",
-            "sub_",
-            "mul_",
-            "div_",
-            "pow_",
-            "neg_",
-            "exp_",
-            "log_",
-            "sqrt_",
-            "tanh_",
-            "sigmoid_",
-            "relu_",
-            "abs_",
-            "clamp_",
-            "copy_",
-            "fill_",
-            "zero_",
-        )
-    },
+    "copy_": inplace.copy_,
+    "fill_": inplace.fill_,
+    "zero_": inplace.zero_,
+    **fills.FILLS,
 }
 
 
-PROPERTIES: dict[str, Any] = {"retains_grad": property(gradient_hooks.retains_grad), "T": property(shape.transposed)}
+PROPERTIES: dict[str, Any] = {
+    **about.PROPERTIES,
+    "retains_grad": property(gradient_hooks.retains_grad),
+    "T": property(shape.reversed_dims),
+    "mT": property(shape.matrix_transposed),
+}
 
 for _name, _function in {**OPERATORS, **METHODS, **PROPERTIES}.items():
     setattr(Tensor, _name, _function)

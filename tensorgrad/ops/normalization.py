@@ -28,6 +28,49 @@ def _statistics(x: Any, eps: float) -> tuple[Any, Any]:
     return mean, (var + eps) ** -0.5
 
 
+class Normalize(Primitive):
+    """z = w h + b, h = (x - mean) s, with given mean and s a channel        dz = dw h + w (s (dx - dmean) + (x - mean) ds) + db"""
+
+    __slots__ = ()
+    missing_tangents = True
+
+    def forward(self, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any) -> Any:
+        return backend_of(x).normalize(x, mean, inv_std, weight, bias)
+
+    def jvp(
+        self, dx: Any, dmean: Any, dinv_std: Any, dweight: Any, dbias: Any, x: Any, mean: Any, inv_std: Any, weight: Any
+    ) -> Any:
+        centred = x - _per_channel(mean, x)
+        dz = 0.0 * x
+        if dx is not None:
+            dz = dz + dx * _per_channel(inv_std, x)
+        if dmean is not None:
+            dz = dz - _per_channel(dmean * inv_std, x)
+        if dinv_std is not None:
+            dz = dz + centred * _per_channel(dinv_std, x)
+        if weight is not None:
+            dz = dz * _per_channel(weight, x)
+        if dweight is not None:
+            dz = dz + centred * _per_channel(inv_std * dweight, x)
+        return dz if dbias is None else dz + _per_channel(dbias, x)
+
+    def vjp(self, dz: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> Any:
+        backend = backend_of(dz)
+        scale = inv_std if weight is None else inv_std * weight
+        total = products = None
+        if self.needs(1) or self.needs(4):
+            total = backend.sum(dz, _over(dz), False)
+        if self.needs(2) or self.needs(3):
+            products = backend.sum(dz * (x - _per_channel(mean, x)), _over(dz), False)
+        return (
+            dz * _per_channel(scale, dz) if self.needs(0) else None,
+            -total * scale if self.needs(1) else None,
+            (products if weight is None else products * weight) if self.needs(2) else None,
+            products * inv_std if self.needs(3) else None,
+            total if self.needs(4) else None,
+        )
+
+
 class BatchNorm(Primitive):
     """z = w h + b, h = (x - mean) s, s = 1 / sqrt(var + eps), statistics over all dimensions but channels, biased variance
 

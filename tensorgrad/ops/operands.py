@@ -9,7 +9,7 @@ import numpy
 
 from tensorgrad.backend import backend_for, backend_of, is_array
 from tensorgrad.dtypes import DType, category, is_floating, result_type
-from tensorgrad.errors import DimensionError, OperandError
+from tensorgrad.errors import DimensionError, OperandError, ShapeError
 from tensorgrad.primitive import Primitive, tape
 from tensorgrad.tensor import Tensor
 
@@ -57,35 +57,50 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return Cast(dtype)(x) if is_floating(dtype) and is_floating(x.array.dtype) else Round(dtype)(x)
 
 
-def tensors(operation: str, *values: Any, floating: bool = False) -> list[Any]:
+def tensors(operation: str, *values: Any, floating: bool = False, wrap: bool = True) -> list[Any]:
     """The operands of an elementwise operation, brought to one dtype by PyTorch's rules.
 
     A Python or NumPy number stays a number, of a kind that changes no dtype (NumPy's np.float64 is weak here, as in PyTorch);
-    an array becomes a Tensor. With `floating`, integers become the default floating-point type, as in division.
+    an array becomes a Tensor. With `floating`, integers become the default floating-point type, as in division. A whole
+    number that the dtype cannot hold is wrapped around, unless told not to.
     """
-    operands: list[Any] = []
-    arrays: list[tuple[DType, int]] = []
-    numbers: list[Number] = []
-    for value in values:
-        if isinstance(value, numpy.generic):
-            value = value.item()
-        if isinstance(value, (bool, int, float)):
-            numbers.append(value)
-        else:
-            value = as_tensor(operation, value)
-            arrays.append((value.array.dtype, value.array.ndim))
-        operands.append(value)
-    if not arrays:
-        raise OperandError(f"{operation}: got only numbers; one operand must be a Tensor")
-    dtype = result_type(arrays, numbers)
+    if len(values) == 2:  # the usual case, x * 2.0, needs no look at dtypes
+        x, y = values
+        if type(y) in (float, int) and isinstance(x, Tensor) and x.array.dtype.kind == "f":
+            return [x, float(y)]
+    operands = [_operand(operation, value) for value in values]
+    dtype = _common(operation, operands)
     if floating and not is_floating(dtype):
         dtype = result_type([(dtype, 1)], [0.5])
-    return [cast(x, dtype) if isinstance(x, Tensor) else _number(x, dtype) for x in operands]
+    return [cast(x, dtype) if isinstance(x, Tensor) else _number(x, dtype, wrap) for x in operands]
 
 
-def _number(value: Number, dtype: DType) -> Number:
+def _operand(operation: str, value: Any) -> Any:
+    if isinstance(value, numpy.generic):
+        value = value.item()
+    return value if isinstance(value, (bool, int, float)) else as_tensor(operation, value)
+
+
+def result_of(operation: str, values: Sequence[Any]) -> DType:
+    """The dtype that Tensors, arrays and numbers have in common; at least one must not be a number."""
+    return _common(operation, [_operand(operation, value) for value in values])
+
+
+def _common(operation: str, operands: list[Any]) -> DType:
+    arrays = [(x.array.dtype, x.array.ndim) for x in operands if isinstance(x, Tensor)]
+    if not arrays:
+        raise OperandError(f"{operation}: got only numbers; one operand must be a Tensor")
+    return result_type(arrays, [x for x in operands if not isinstance(x, Tensor)])
+
+
+def _number(value: Number, dtype: DType, wrap: bool) -> Number:
     """A Python number of the kind of `dtype`, so that NumPy keeps the dtype."""
-    return float(value) if is_floating(dtype) else value
+    if is_floating(dtype):
+        return float(value)
+    if wrap and dtype.kind in "iu" and not 0 <= value < 128:
+        least = numpy.iinfo(dtype).min
+        return (int(value) - least) % (1 << 8 * dtype.itemsize) + least
+    return value
 
 
 def as_tensor(operation: str, value: Any) -> Tensor:
@@ -123,7 +138,7 @@ def dims(operation: str, dim: int | Sequence[int] | None, ndim: int) -> tuple[in
         return tuple(range(ndim))
     found = [one_dim(operation, d, ndim) for d in given]
     if len(set(found)) != len(found):
-        raise DimensionError(f"{operation}: got dim {tuple(given)}; a dimension appears twice")
+        raise ShapeError(f"{operation}: got dim {tuple(given)}; a dimension appears twice")
     return tuple(sorted(found)) if ndim else ()
 
 

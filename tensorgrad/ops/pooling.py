@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend import backend_of
+from tensorgrad.dtypes import int64
 from tensorgrad.primitive import Linear, Primitive
 from tensorgrad.tensor import Tensor
 
@@ -101,6 +102,31 @@ class MaxPool2dGather(Primitive):
             ),
             None,
         )
+
+
+class MaxUnpool(Primitive):
+    """z[r, index[r, j]] = x[r, j], 0 elsewhere, in rows of `length`        dz = dx there, adding up
+
+    Windows that share their largest value have the same index and the same x, which z holds once. The rules take each of
+    them for its own, as PyTorch does.
+    """
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def forward(self, x: Any, index: Any) -> Any:
+        backend = backend_of(x)
+        z = backend.zeros((x.shape[0], self.length), x.dtype)
+        z[backend.arange(0, x.shape[0], 1, int64).reshape(-1, 1), index] = x
+        return z
+
+    def jvp(self, dx: Any, _: Any, index: Any) -> Any:
+        return backend_of(dx).put_along_axis(dx, index, 1, self.length)
+
+    def vjp(self, dz: Any, index: Any) -> Any:
+        return backend_of(dz).take_along_axis(dz, index, 1), None
 
 
 class AvgPool2d(Linear):

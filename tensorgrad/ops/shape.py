@@ -1,30 +1,34 @@
-"""Reshaping, reordering, broadcasting, joining and padding: views where NumPy makes views."""
+"""Reshaping, reordering and padding: views where NumPy makes views."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from tensorgrad.backend import backend_of
-from tensorgrad.dtypes import promote_types
-from tensorgrad.errors import ArgumentError, DimensionError, OperandError, ShapeError
-from tensorgrad.ops.indexing import Slice
-from tensorgrad.ops.operands import as_tensor, cast, one_dim
-from tensorgrad.primitive import Linear, Primitive, View, sum_to
+from tensorgrad.dtypes import DType
+from tensorgrad.errors import OperandError, ShapeError
+from tensorgrad.ops.operands import one_dim
+from tensorgrad.primitive import Linear, Primitive, View
 from tensorgrad.tensor import Tensor
 
 # what tensorgrad offers under these names
 __all__ = [
-    "broadcast_to",
-    "cat",
     "clone",
     "flatten",
+    "moveaxis",
+    "movedim",
     "permute",
+    "ravel",
     "reshape",
     "squeeze",
-    "stack",
+    "swapaxes",
+    "swapdims",
+    "t",
     "transpose",
-    "unbind",
+    "unflatten",
     "unsqueeze",
 ]
 
@@ -87,85 +91,6 @@ class Transpose(View):
         return backend_of(dz).transpose(dz, tuple(back))
 
 
-class BroadcastTo(View):
-    """z = x repeated along new and length-1 dimensions to `shape`        dz = dx repeated"""
-
-    __slots__ = ("shape", "source")
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-
-    def forward(self, x: Any) -> Any:
-        self.source = x.shape
-        return backend_of(x).broadcast_to(x, self.shape)
-
-    def vjp(self, dz: Any) -> Any:
-        return sum_to(dz, self.source)
-
-
-class Unbind(View):
-    """z_i = x[..., i, ...] along dim, one result each        dz_i = dx[..., i, ...]"""
-
-    __slots__ = ("dim", "shape")
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        self.shape = x.shape
-        front = (slice(None),) * self.dim
-        return tuple(x[(*front, i, ...)] for i in range(x.shape[self.dim]))
-
-    def alone(self, position: int) -> View:
-        return Slice((*(slice(None),) * self.dim, position))
-
-    def vjp(self, dzs: Any) -> Any:
-        some = next(dz for dz in dzs if dz is not None)
-        backend = backend_of(some)
-        parts = [backend.zeros_like(some) if dz is None else dz for dz in dzs]
-        parts += [backend.zeros_like(some)] * (self.shape[self.dim] - len(parts))
-        return backend.stack(parts, self.dim)
-
-
-class Concatenate(Linear):
-    """z = the xs one after the other along dim        dz = the dxs likewise"""
-
-    __slots__ = ("dim", "lengths")
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, *xs: Any) -> Any:
-        self.lengths = [x.shape[self.dim] for x in xs]
-        return backend_of(xs[0]).concatenate(xs, self.dim)
-
-    def vjp(self, dz: Any) -> Any:
-        backend = backend_of(dz)
-        front = (slice(None),) * self.dim
-        parts, start = [], 0
-        for length in self.lengths:
-            parts.append(backend.getitem(dz, (*front, slice(start, start + length))))
-            start += length
-        return tuple(parts)
-
-
-class Stack(Linear):
-    """z[..., i, ...] = x_i along a new dim        dz likewise of the dxs"""
-
-    __slots__ = ("count", "dim")
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, *xs: Any) -> Any:
-        self.count = len(xs)
-        return backend_of(xs[0]).stack(xs, self.dim)
-
-    def vjp(self, dz: Any) -> Any:
-        front = (slice(None),) * self.dim
-        return tuple(backend_of(dz).getitem(dz, (*front, i)) for i in range(self.count))
-
-
 class Pad(Primitive):
     """z = x inside a border of `value`        dz = dx inside a border of 0"""
 
@@ -196,6 +121,9 @@ def sizes(operation: str, given: tuple[Any, ...]) -> tuple[int, ...]:
         raise OperandError(f"{operation}: got sizes {given}; they must be whole numbers") from None
 
 
+_whole_numbers = sizes  # under a name that no argument hides
+
+
 def _full_shape(operation: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` with its -1 worked out."""
     size = x.array.size
@@ -222,10 +150,12 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:
-    """As reshape, but refuses where a view that the user reordered would have to be copied.
+    """As reshape, but refuses where a view that the user reordered would have to be copied; or, given a dtype, x's bytes as that.
 
     A layout that the library chose (channels-last after a convolution) counts as contiguous: it is copied if need be.
     """
+    if len(shape) == 1 and isinstance(shape[0], numpy.dtype):
+        return _view_as_dtype(x, shape[0])
     full = _full_shape("view", x, sizes("view", shape))
     z = Reshape(full)(x)
     is_view = x.extra is not None and x.extra.view is not None
@@ -237,11 +167,44 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     return z
 
 
+def _view_as_dtype(x: Tensor, dtype: DType) -> Tensor:
+    """The same memory read as numbers of another type; the last dimension grows or shrinks with their size. Has no derivative."""
+    old, new = x.array.dtype.itemsize, dtype.itemsize
+    if old != new:
+        if not x.array.ndim:
+            raise ShapeError(
+                f"view: a 0-d Tensor of {x.dtype} cannot be read as {dtype}, whose values have another size"
+            )
+        if x.stride(-1) != 1 or (x.array.shape[-1] * old) % new:
+            raise ShapeError(
+                f"view: got dtype {dtype} for a Tensor of {x.dtype}, shape {x.shape} and strides {x.stride()}; its last dimension "
+                f"must lie in one piece and hold a multiple of {new} bytes"
+            )
+    z = Tensor(x.array.view(dtype))
+    z.make_extra().storage = x.storage
+    return z
+
+
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """x.view(other.shape)"""
+    return view(x, other.shape)
+
+
+def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    """x.reshape(other.shape)"""
+    return reshape(x, other.shape)
+
+
+def ravel(x: Tensor) -> Tensor:
+    """x with all its dimensions joined into one."""
+    return Reshape((x.array.size,))(x)
+
+
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """x with dimensions start_dim to end_dim joined into one."""
     start, end = one_dim("flatten", start_dim, x.array.ndim), one_dim("flatten", end_dim, x.array.ndim)
     if start > end:
-        raise ArgumentError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+        raise ShapeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = x.array.shape
     joined = 1
     for n in shape[start : end + 1]:
@@ -263,11 +226,39 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     return Reshape(tuple(n for d, n in enumerate(x.array.shape) if n != 1 or d not in gone))(x)
 
 
+def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """x with dimension `dim` split into dimensions of these sizes, of which one may be -1.
+
+    >>> import tensorgrad
+    >>> tensorgrad.zeros(2, 6).unflatten(1, (3, -1)).shape
+    (2, 3, 2)
+    """
+    at = one_dim("unflatten", dim, x.array.ndim)
+    parts = _whole_numbers("unflatten", (sizes,))
+    if not parts:
+        raise ShapeError("unflatten: got no sizes; it needs at least one")
+    shape = x.array.shape
+    known = 1
+    for n in parts:
+        known *= n if n != -1 else 1
+    if parts.count(-1) == 1 and known:
+        parts = tuple(shape[at] // known if n == -1 else n for n in parts)
+        known *= shape[at] // known
+    if parts.count(-1) or known != shape[at]:
+        raise ShapeError(
+            f"unflatten: got sizes {tuple(sizes)}; they must multiply up to {shape[at]}, the size of dim {dim}"
+        )
+    return Reshape((*shape[:at], *parts, *shape[at + 1 :]))(x)
+
+
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """x with its dimensions in the order `dims`; a view."""
-    order = tuple(one_dim("permute", d, x.array.ndim) for d in sizes("permute", dims))
+    given = _whole_numbers("permute", dims)
+    if len(given) != x.array.ndim:
+        raise ShapeError(f"permute: got dims {given}; it needs each of the {x.array.ndim} dimensions of x once")
+    order = tuple(one_dim("permute", d, x.array.ndim) for d in given)
     if sorted(order) != list(range(x.array.ndim)):
-        raise DimensionError(f"permute: got dims {order}; it needs each of the {x.array.ndim} dimensions of x once")
+        raise ShapeError(f"permute: got dims {given}; it needs each of the {x.array.ndim} dimensions of x once")
     return Transpose(order)(x)
 
 
@@ -280,26 +271,53 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     return Transpose(tuple(order))(x)
 
 
-def transposed(x: Tensor) -> Tensor:
+swapaxes = swapdims = transpose
+
+
+def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """x with the dimensions `source` moved to the places `destination`, the others in their order; a view.
+
+    >>> import tensorgrad
+    >>> tensorgrad.zeros(2, 3, 4).movedim(0, -1).shape
+    (3, 4, 2)
+    """
+    ndim = x.array.ndim
+    sources = [source] if isinstance(source, int) else list(source)
+    destinations = [destination] if isinstance(destination, int) else list(destination)
+    if len(sources) != len(destinations):
+        raise ShapeError(f"movedim: got source {source} and destination {destination}; they must be equally many")
+    come = [one_dim("movedim", d, ndim) for d in sources]
+    go = [one_dim("movedim", d, ndim) for d in destinations]
+    if len(set(come)) != len(come) or len(set(go)) != len(go):
+        raise ShapeError(f"movedim: got source {source} and destination {destination}; a dimension appears twice")
+    if not ndim:
+        return Transpose(())(x)
+    order: list[int] = [d for d in range(ndim) if d not in come]
+    for place, d in sorted(zip(go, come)):
+        order.insert(place, d)
+    return Transpose(tuple(order))(x)
+
+
+moveaxis = movedim
+
+
+def reversed_dims(x: Tensor) -> Tensor:
     """x.T: the dimensions in reverse order; a view."""
     return Transpose(tuple(reversed(range(x.array.ndim))))(x)
 
 
-def expand(x: Tensor, *shape: Any) -> Tensor:
-    """x repeated, without copying, to `shape`; -1 keeps a size."""
-    wanted = sizes("expand", shape)
-    lead = len(wanted) - x.array.ndim
-    if lead < 0:
-        raise ShapeError(
-            f"expand: got shape {wanted} for a Tensor of shape {x.shape}; it needs at least as many dimensions"
-        )
-    full = tuple(x.array.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
-    return broadcast_to(x, full)
+def t(x: Tensor) -> Tensor:
+    """x with its two dimensions exchanged; one with fewer stays as it is. A view."""
+    if x.array.ndim > 2:
+        raise ShapeError(f"t: got shape {x.shape}; it takes at most two dimensions, use .transpose(dim0, dim1)")
+    return reversed_dims(x)
 
 
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """x repeated, without copying, along new leading dimensions and those of length 1."""
-    return BroadcastTo(tuple(shape))(x)
+def matrix_transposed(x: Tensor) -> Tensor:
+    """x.mT: the last two dimensions exchanged; a view."""
+    if x.array.ndim < 2:
+        raise ShapeError(f"mT: got shape {x.shape}; it needs at least two dimensions")
+    return transpose(x, -2, -1)
 
 
 def clone(x: Tensor) -> Tensor:
@@ -322,38 +340,3 @@ class Contiguous(Linear):
 
     def vjp(self, dz: Any) -> Any:
         return dz
-
-
-def _same_dtype(operation: str, xs: Sequence[Tensor]) -> list[Tensor]:
-    """The Tensors to be joined, in their common dtype."""
-    if not isinstance(xs, (list, tuple)) or not xs:
-        raise OperandError(f"{operation}: got {type(xs).__name__}; it takes a list of at least one Tensor")
-    found = [as_tensor(operation, x) for x in xs]
-    dtype = found[0].array.dtype
-    for x in found[1:]:
-        dtype = promote_types(dtype, x.array.dtype)
-    return [cast(x, dtype) for x in found]
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The Tensors one after the other along an existing dimension.
-
-    >>> import tensorgrad
-    >>> tensorgrad.cat([tensorgrad.zeros(2, 1), tensorgrad.ones(2, 2)], dim=1)
-    tensor([[0., 1., 1.],
-            [0., 1., 1.]])
-    """
-    xs = _same_dtype("cat", tensors)
-    return Concatenate(one_dim("cat", dim, xs[0].array.ndim))(*xs)
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape side by side along a new dimension."""
-    xs = _same_dtype("stack", tensors)
-    return Stack(one_dim("stack", dim, xs[0].array.ndim + 1))(*xs)
-
-
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along `dim`, as views."""
-    found: tuple[Tensor, ...] = Unbind(one_dim("unbind", dim, x.array.ndim))(x)
-    return found

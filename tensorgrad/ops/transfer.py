@@ -41,13 +41,20 @@ def to_device(x: Tensor, device: str | Device) -> Tensor:
     return ToDevice(chosen)(x)
 
 
-def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
+def to(
+    x: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False
+) -> Tensor:
     """x with another dtype, on another device, or like another Tensor; x itself where nothing changes.
+
+    Positional arguments are those of PyTorch: [device] [dtype] or another Tensor, then non_blocking and copy. `non_blocking` is
+    taken and means nothing: a copy between host and GPU is always finished when the call returns.
 
     >>> import tensorgrad
     >>> tensorgrad.tensor([1, 2]).to(tensorgrad.float64).dtype
     dtype('float64')
     """
+    switches = [argument for argument in args if isinstance(argument, bool)]
+    copy = copy or (len(switches) > 1 and switches[1])
     for argument in args:
         if isinstance(argument, Tensor):
             dtype, device = argument.dtype, argument.device
@@ -56,7 +63,7 @@ def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool 
         elif isinstance(argument, str) and is_device_name(argument):
             device = argument
         elif isinstance(argument, bool):
-            copy = copy or argument
+            continue
         else:
             try:
                 dtype = numpy.dtype(argument)
@@ -72,6 +79,6 @@ def cpu(x: Tensor) -> Tensor:
     return to_device(x, "cpu")
 
 
-def cuda(x: Tensor, device: int | str | Device | None = None) -> Tensor:
+def cuda(x: Tensor, device: int | str | Device | None = None, non_blocking: bool = False) -> Tensor:
     """x on a GPU, the first one unless named."""
     return to_device(x, f"cuda:{device}" if isinstance(device, int) else device or "cuda")

@@ -56,6 +56,9 @@ def summary(reports: list[Report], out_of_scope: int) -> None:
     print(f"  missing            {', '.join(report.name for report in reports if report.missing) or 'none'}")
     for kind in KINDS:
         print(f"  {kind:18s} {passed[kind]} of {tried[kind]}")
+    for report in reports:
+        for reason, count in report.refused.items():
+            print(f"  refused            {count} samples of {report.name}: {reason}")
 
 
 if __name__ == "__main__":

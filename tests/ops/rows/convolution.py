@@ -43,6 +43,14 @@ for _note, _shape_x, _shape_w, _settings in CONVOLUTIONS:
         oracle=lambda torch, x, w, s=_settings: _torch_conv2d(torch, x, w, s),
     )
     row(
+        "Conv2dBias",
+        _note,
+        lambda x, w, b, s=_settings: tape.conv2d_bias(x, w, b, *s),
+        [signed(*_shape_x), signed(*_shape_w), signed(_shape_w[0])],
+        lambda x, w, b, s=_settings: oracles.conv2d(x, w, *s) + b.reshape(-1, 1, 1),
+        oracle=lambda torch, x, w, b, s=_settings: _torch_conv2d(torch, x, w, s) + b.reshape(-1, 1, 1),
+    )
+    row(
         "Conv2dInputGrad",
         _note,
         lambda dz, w, n=_shape_x[2:], s=_settings: tape.conv2d_input_grad(dz, w, n, *s),

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from ops.rows.table import apart, reseed, row, signed, whole
 
-import tensorgrad as tg
 from tensorgrad.primitive import tape
 
 reseed(__name__)
@@ -58,6 +57,13 @@ row(
     [signed(3, 2), np.array([2, 0, 2])],
     lambda x, i: np.array([x[2], x[0], x[2]]),
 )
+row(
+    "ScatterAdd",
+    "long rows",
+    lambda x, i: tape.scatter_add(x, (i.array,), (3, 200)),
+    [signed(3, 200), np.array([2, 0, 2])],
+    lambda x, i: _added(x, i, 3),
+)
 row("Gather", "list", lambda x: x[[0, 0, -1]], [signed(3)], lambda x: np.array([x[0], x[0], x[-1]]))
 row("Gather", "two", lambda x, i, j: x[i, j], [signed(3, 3), whole(3, 4), whole(3, 4)], lambda x, i, j: x[i, j])
 row("Gather", "with-slice", lambda x, i: x[:, i], [signed(2, 3), whole(3, 2, 2)], lambda x, i: x[:, i])
@@ -72,22 +78,6 @@ row(
     lambda x, i: tape.scatter_add(x, (i.array,), (3, 2)),
     [signed(4, 2), np.array([2, 0, 2, 2])],
     lambda x, i: _added(x, i, 3),
-)
-row(
-    "TakeAlongAxis",
-    "first",
-    lambda x, i: tg.take_along_dim(x, i, 0),
-    [signed(3, 2), whole(3, 4, 2)],
-    lambda x, i: np.array([[x[i[j, k], k] for k in range(2)] for j in range(4)]),
-    oracle=lambda torch, x, i: torch.take_along_dim(x, i, 0),
-)
-row(
-    "TakeAlongAxis",
-    "last",
-    lambda x, i: tg.take_along_dim(x, i, -1),
-    [signed(2, 3), np.array([[0, 0], [2, 1]])],
-    lambda x, i: np.array([[x[0, 0], x[0, 0]], [x[1, 2], x[1, 1]]]),
-    oracle=lambda torch, x, i: torch.take_along_dim(x, i, -1),
 )
 row(
     "TakeAlongAxis",

@@ -55,3 +55,11 @@ for _note, _shape in [("rows", (2, 3)), ("vector", (3,)), ("stack", (2, 2, 3)), 
         lambda x, w: (x[..., None, :] * w).sum(-1),
         oracle=lambda torch, x, w: torch.nn.functional.linear(x, w),
     )
+    row(
+        "InnerProductBias",
+        _note,
+        tape.inner_product_bias,
+        [signed(*_shape), signed(4, 3), signed(4)],
+        lambda x, w, b: (x[..., None, :] * w).sum(-1) + b,
+        oracle=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
+    )

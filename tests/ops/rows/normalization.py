@@ -34,3 +34,18 @@ row(
     [channels_last(signed(2, 3, 2, 2)), signed(3), signed(3)],
     lambda x, w, b: oracles.batch_norm(x, w, b, EPS)[0],
 )
+for _note, _shape in [("images", (3, 2, 2, 2)), ("vectors", (4, 3))]:
+    row(
+        "Normalize",
+        _note,
+        lambda x, m, s, w, b: tape.normalize(x, m, s, w, b),
+        [signed(*_shape), *(signed(_shape[1]) for _ in range(4))],
+        lambda x, m, s, w, b: ((x.swapaxes(1, -1) - m) * s * w + b).swapaxes(1, -1),
+    )
+row(
+    "Normalize",
+    "plain",
+    lambda x, m, s: tape.normalize(x, m, s, None, None),
+    [channels_last(signed(2, 3, 2, 2)), signed(3), signed(3)],
+    lambda x, m, s: ((x.swapaxes(1, -1) - m) * s).swapaxes(1, -1),
+)

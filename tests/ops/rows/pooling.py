@@ -87,3 +87,20 @@ for _note, _shape, _settings in AVG_POOLINGS:
         [signed(*_shape[:2], *_size)],
         lambda dz, n=_shape[2:], s=_settings: oracles.avg_pool2d_input_grad(dz, n, *s),
     )
+
+
+def _unpool(x: np.ndarray, index: np.ndarray, length: int) -> np.ndarray:
+    z = np.zeros((x.shape[0], length))
+    for place in np.ndindex(x.shape):
+        z[place[0], index[place]] = x[place]
+    return z
+
+
+_places = np.array([[4, 0, 3], [1, 5, 2]])
+row(
+    "MaxUnpool",
+    "rows",
+    lambda x, i: tape.max_unpool(x, i, 6),
+    [signed(2, 3), _places],
+    lambda x, i: _unpool(x, i, 6),
+)

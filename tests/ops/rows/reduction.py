@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from ops.rows.table import apart, reseed, row, signed, strided
+from ops.rows.table import apart, reseed, row, signed, strided, whole
 
 import tensorgrad as tg
 
@@ -47,3 +47,24 @@ for _name, _function, _numpy in [("Argmax", tg.argmax, np.argmax), ("Argmin", tg
     row(_name, "along", lambda x, f=_function: f(x, 1), [apart(2, 3)], lambda x, f=_numpy: f(x, 1))
     row(_name, "keep", lambda x, f=_function: f(x, 0, True), [apart(2, 3)], lambda x, f=_numpy: f(x, 0, keepdims=True))
     row(_name, "tie", _function, [np.array([3.0, 3.0, 3.0])], lambda x: np.array(0))
+for _note, _x, _dim, _keepdim in [
+    ("all", signed(2, 3), None, False),
+    ("last", signed(2, 3), 1, False),
+    ("keep", strided(signed(3, 2)), 0, True),
+    ("zero", np.array([[0.0, 2.0, 3.0], [1.0, -4.0, 5.0]]), 1, False),
+    ("zeros", np.array([0.0, 2.0, 0.0]), None, False),
+    ("none", signed(2, 0), 1, False),
+    ("0d", signed(), None, False),
+]:
+    row(
+        "Prod",
+        _note,
+        lambda x, d=_dim, k=_keepdim: x.prod() if d is None else x.prod(d, k),
+        [_x],
+        lambda x, d=_dim, k=_keepdim: x.prod(axis=d, keepdims=k),
+        oracle=lambda torch, x, d=_dim, k=_keepdim: x.prod() if d is None else x.prod(d, k),
+    )
+for _name, _function, _numpy in [("All", tg.all, np.all), ("Any_", tg.any, np.any)]:
+    row(_name, "whole", _function, [np.array([[True, False], [True, True]])], lambda x, f=_numpy: np.asarray(f(x)))
+    row(_name, "along", lambda x, f=_function: f(x, 0), [whole(2, 3, 4)], lambda x, f=_numpy: f(x, 0))
+    row(_name, "none", lambda x, f=_function: f(x, 0), [signed(0, 2)], lambda x, f=_numpy: f(x, 0))

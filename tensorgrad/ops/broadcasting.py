@@ -1,0 +1,84 @@
+"""Repeating along new dimensions and those of length 1, without copying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from tensorgrad.backend import backend_of
+from tensorgrad.errors import ShapeError
+from tensorgrad.ops.shape import sizes
+from tensorgrad.primitive import View, sum_to
+from tensorgrad.tensor import Tensor
+
+# what tensorgrad offers under these names
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+]
+
+
+class BroadcastTo(View):
+    """z = x repeated along new and length-1 dimensions to `shape`        dz = dx repeated"""
+
+    __slots__ = ("shape", "source")
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Any) -> Any:
+        self.source = x.shape
+        return backend_of(x).broadcast_to(x, self.shape)
+
+    def vjp(self, dz: Any) -> Any:
+        return sum_to(dz, self.source)
+
+
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """x repeated, without copying, to `shape`; -1 keeps a size."""
+    wanted = sizes("expand", shape)
+    lead = len(wanted) - x.array.ndim
+    if lead < 0:
+        raise ShapeError(
+            f"expand: got shape {wanted} for a Tensor of shape {x.shape}; it needs at least as many dimensions"
+        )
+    full = tuple(x.array.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
+    return broadcast_to(x, full)
+
+
+def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """x.expand(other.shape)"""
+    return broadcast_to(x, other.shape)
+
+
+def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
+    """x repeated, without copying, along new leading dimensions and those of length 1."""
+    wanted = tuple(size)
+    own = x.array.shape
+    lead = len(wanted) - len(own)
+    wanted = tuple(own[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
+    if lead < 0 or any(n < 0 for n in wanted) or any(a not in (1, b) for a, b in zip(own, wanted[lead:])):
+        raise ShapeError(
+            f"broadcast_to: got shape {wanted} for a Tensor of shape {own}; sizes must be equal, or 1 in the Tensor"
+        )
+    return BroadcastTo(wanted)(x)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The Tensors repeated, without copying, to their common shape."""
+    xs = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else list(tensors)
+    shape = common_shape("broadcast_tensors", xs)
+    return tuple(broadcast_to(x, shape) for x in xs)
+
+
+def common_shape(operation: str, xs: Sequence[Tensor]) -> tuple[int, ...]:
+    """The shape to which all of them broadcast."""
+    try:
+        return numpy.broadcast_shapes(*(x.array.shape for x in xs))
+    except ValueError:
+        shapes = ", ".join(str(x.shape) for x in xs)
+        raise ShapeError(
+            f"{operation}: got shapes {shapes}; sizes must be equal or 1, compared from the last"
+        ) from None
