@@ -32,6 +32,23 @@ def pair(operation: str, name: str, value: Any) -> Pair:
     return number, number
 
 
+def several(operation: str, name: str, value: Any, count: int) -> tuple[int, ...]:
+    """`count` whole numbers, from as many or from one that stands for all.
+
+    >>> several("conv3d", "stride", 2, 3)
+    (2, 2, 2)
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            value = tuple(value) * count
+        if len(value) != count:
+            words = {2: "two", 3: "three", 4: "four", 6: "six"}
+            more = f" or {words.get(count, count)}" if count > 1 else ""
+            raise ArgumentError(f"{operation}: {name} is {value}; it must be one whole number{more}")
+        return tuple(whole(operation, name, number) for number in value)
+    return (whole(operation, name, value),) * count
+
+
 def whole(operation: str, name: str, value: Any) -> int:
     """A whole number, NumPy's included; a bool or a float is refused."""
     if isinstance(value, (bool, numpy.bool_)) or not isinstance(value, (int, numpy.integer)):

@@ -1,99 +1,160 @@
-"""Convolution layers, and padding of every kind."""
+"""The layers of convolution: weight, bias and settings kept, functions called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from tensorgrad.backend.windows import Padding, conv2d_output_size, same_padding
+from tensorgrad.backend.windows import extent
 from tensorgrad.creation import empty
-from tensorgrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
-from tensorgrad.nn import init
-from tensorgrad.nn.arguments import IntOrPair, Pair, at_least, one_of, pair, whole
+from tensorgrad.errors import ArgumentError
+from tensorgrad.nn import convolution_functions as functions
+from tensorgrad.nn import init, transposed_convolution
+from tensorgrad.nn.arguments import at_least, one_of, several
 from tensorgrad.nn.module import Module
+from tensorgrad.nn.padding import PADDING_MODES, pad
 from tensorgrad.nn.parameter import Parameter
-from tensorgrad.ops import shape as shapes
-from tensorgrad.ops.arithmetic import add
-from tensorgrad.ops.convolution import Conv2d as Conv2dPrimitive
 from tensorgrad.tensor import Tensor
 
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+Sizes = tuple[int, ...]
 
 
-def read_padding(operation: str, padding: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
-    """(top, bottom, left, right) from one number, two, 'valid' or 'same'."""
-    if isinstance(padding, str):
-        one_of(operation, "padding", padding, ("same", "valid"))
-        if padding == "valid":
-            return 0, 0, 0, 0
-        if stride != (1, 1):
-            raise ShapeError(f"{operation}: padding='same' keeps the size only with stride 1; got stride {stride}")
-        return same_padding(kernel, dilation)
-    rows, columns = pair(operation, "padding", padding)
-    return rows, rows, columns, columns
+class _Convolution(Module):
+    """What all six share: the settings, checked, and the parameters."""
+
+    function: Any  # of tensorgrad.nn.convolution_functions
+    axes = 2
+    transposed = False
+    weight: Parameter
+    bias: Parameter | None
+
+    def _prepare(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        output_padding: Any,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        device: Any,
+        dtype: Any,
+    ) -> None:
+        name = type(self).__name__
+        self.in_channels = at_least(name, "in_channels", in_channels, 0)
+        self.out_channels = at_least(name, "out_channels", out_channels, 0)
+        self.groups = at_least(name, "groups", groups, 1)
+        for what, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups:
+                raise ArgumentError(
+                    f"{name}: {what} is {channels} and groups {groups}; {what} must be divisible by groups"
+                )
+        self.kernel_size = several(name, "kernel_size", kernel_size, self.axes)
+        self.stride = several(name, "stride", stride, self.axes)
+        self.dilation = several(name, "dilation", dilation, self.axes)
+        self.output_padding = several(name, "output_padding", output_padding, self.axes)
+        self.padding_mode: str = one_of(name, "padding_mode", padding_mode, PADDING_MODES)
+        for what, numbers in (("kernel_size", self.kernel_size), ("stride", self.stride), ("dilation", self.dilation)):
+            if min(numbers) < 1:
+                raise ArgumentError(f"{name}: {what} is {numbers}; each number must be at least 1")
+        self.padding: str | Sizes = self._read_padding(name, padding)
+        outer, inner = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        self.weight = Parameter(empty(outer, inner // groups, *self.kernel_size, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def _read_padding(self, name: str, padding: Any) -> str | Sizes:
+        if isinstance(padding, str):
+            one_of(name, "padding", padding, ("same", "valid"))
+            if padding == "same" and max(self.stride) > 1:
+                raise ArgumentError(
+                    f"{name}: padding='same' keeps the size only with stride 1; got stride {self.stride}"
+                )
+            return padding
+        numbers = several(name, "padding", padding, self.axes)
+        if min(numbers) < 0:
+            raise ArgumentError(f"{name}: padding is {padding}; it must not be negative")
+        return numbers
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.layer_defaults_(self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        if self.padding != (0,) * self.axes:
+            parts.append(f"padding={self.padding}")
+        if self.dilation != (1,) * self.axes:
+            parts.append(f"dilation={self.dilation}")
+        if self.output_padding != (0,) * self.axes:
+            parts.append(f"output_padding={self.output_padding}")
+        if self.groups != 1:
+            parts.append(f"groups={self.groups}")
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(parts)
 
 
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrPair = 1,
-    padding: str | IntOrPair = 0,
-    dilation: IntOrPair = 1,
-    groups: int = 1,
-) -> Tensor:
-    """z[n, o] = b[o] + sum over c of x[n, c] * w[o, c]: cross-correlation, the filter is not turned round.
-
-    input     (N, C, H, W), or (C, H, W) for one image
-    weight    (O, C / groups, KH, KW)
-    bias      (O)
-    stride, dilation  a number or (rows, columns)
-    padding   zeros around the input: a number, (rows, columns), 'valid' for none, or 'same' to keep the size (stride
-              1; what cannot be split evenly goes to the right and bottom)
-    groups    this many convolutions side by side, each of its share of the channels
-
-    Returns (N, O, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise. Raises
-    ShapeError where the shapes and settings do not go together.
-
-    >>> import tensorgrad
-    >>> conv2d(tensorgrad.ones(1, 3, 32, 32), tensorgrad.ones(6, 3, 5, 5)).shape
-    (1, 6, 28, 28)
-    """
-    x_shape, w_shape = _check_operands(input, weight, bias)
-    steps, spread = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
-    border = read_padding("conv2d", padding, w_shape[2:], steps, spread)
-    count = whole("conv2d", "groups", groups)
-    one = len(x_shape) == 3
-    conv2d_output_size((1, *x_shape) if one else x_shape, w_shape, steps, border, spread, count)
-    z = Conv2dPrimitive(steps, border, spread, count)(shapes.unsqueeze(input, 0) if one else input, weight)
-    if bias is not None:
-        z = add(z, shapes.reshape(bias, -1, 1, 1))  # (O) -> (O, 1, 1)
-    return shapes.squeeze(z, 0) if one else z
-
-
-def _check_operands(input: Any, weight: Any, bias: Any) -> tuple[tuple[int, ...], Any]:
-    """The shapes of input and weight, where they and their dtypes can be a convolution's."""
-    for name, x in (("input", input), ("weight", weight), ("bias", bias)):
-        if not isinstance(x, Tensor) and not (x is None and name == "bias"):
-            raise OperandError(f"conv2d: {name} is a {type(x).__name__}; it must be a Tensor")
-    x_shape, w_shape = input.array.shape, weight.array.shape
-    if len(w_shape) != 4:
-        raise ShapeError(f"conv2d: weight has shape {w_shape}; it must be (O, C / groups, KH, KW)")
-    if len(x_shape) not in (3, 4):
-        raise ShapeError(f"conv2d: input has shape {x_shape}; it must be (N, C, H, W), or (C, H, W) for one image")
-    if input.array.dtype != weight.array.dtype:
-        raise DtypeError(
-            f"conv2d: input is {input.dtype} and weight {weight.dtype}; they must be the same, use .to(dtype)"
+class _Conv(_Convolution):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self._prepare(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            0,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
         )
-    if bias is not None and (bias.array.shape != w_shape[:1] or bias.array.dtype != weight.array.dtype):
-        raise ShapeError(
-            f"conv2d: bias has shape {bias.shape} and dtype {bias.dtype}; a weight of shape {w_shape} and dtype "
-            f"{weight.dtype} needs ({w_shape[0]},) of the same dtype"
-        )
-    return x_shape, w_shape
+
+    def forward(self, input: Tensor) -> Tensor:
+        function = type(self).function
+        z: Tensor
+        if self.padding_mode == "zeros":
+            z = function(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        else:
+            padded = pad(input, self._border(), self.padding_mode)
+            z = function(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return z
+
+    def _border(self) -> list[int]:
+        """The padding in the order of functional.pad."""
+        pairs = functions.read_padding(type(self).__name__, self.padding, self.kernel_size, self.stride, self.dilation)
+        return [width for pair in reversed(pairs) for width in pair]
 
 
-class Conv2d(Module):
+class Conv1d(_Conv):
+    """Convolution of (N, C, L); arguments as in Conv2d, see `tensorgrad.nn.functional.conv1d`."""
+
+    function = staticmethod(functions.conv1d)
+    axes = 1
+
+
+class Conv2d(_Conv):
     """z[n, o] = b[o] + sum over c of x[n, c] * w[o, c]; see `tensorgrad.nn.functional.conv2d`.
 
     in_channels, out_channels  C and O; weight is (O, C / groups, KH, KW)
@@ -110,151 +171,119 @@ class Conv2d(Module):
     (2, 6, 28, 28)
     """
 
-    weight: Parameter
-    bias: Parameter | None
+    function = staticmethod(functions.conv2d)
+    axes = 2
+
+
+class Conv3d(_Conv):
+    """Convolution of (N, C, D, H, W); arguments as in Conv2d, see `tensorgrad.nn.functional.conv3d`."""
+
+    function = staticmethod(functions.conv3d)
+    axes = 3
+
+
+class _ConvTranspose(_Convolution):
+    transposed = True
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: IntOrPair,
-        stride: IntOrPair = 1,
-        padding: str | IntOrPair = 0,
-        dilation: IntOrPair = 1,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
         groups: int = 1,
         bias: bool = True,
+        dilation: Any = 1,
         padding_mode: str = "zeros",
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_channels = at_least("Conv2d", "in_channels", in_channels, 0)
-        self.out_channels = at_least("Conv2d", "out_channels", out_channels, 0)
-        self.groups = at_least("Conv2d", "groups", groups, 1)
-        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if channels % groups:
-                raise ArgumentError(
-                    f"Conv2d: {name} is {channels} and groups {groups}; {name} must be divisible by groups"
-                )
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
-        self.stride = pair("Conv2d", "stride", stride)
-        self.dilation = pair("Conv2d", "dilation", dilation)
-        self.padding_mode: str = one_of("Conv2d", "padding_mode", padding_mode, PADDING_MODES)
-        for name, numbers in (("kernel_size", self.kernel_size), ("stride", self.stride), ("dilation", self.dilation)):
-            if min(numbers) < 1:
-                raise ArgumentError(f"Conv2d: {name} is {numbers}; each number must be at least 1")
-        if padding == "same" and self.stride != (1, 1):
-            raise ArgumentError(f"Conv2d: padding='same' keeps the size only with stride 1; got stride {self.stride}")
-        border = read_padding("Conv2d", padding, self.kernel_size, self.stride, self.dilation)
-        if min(border) < 0:
-            raise ArgumentError(f"Conv2d: padding is {padding}; it must not be negative")
-        self.padding: str | Pair = padding if isinstance(padding, str) else (border[0], border[2])
-        top, bottom, left, right = border
-        self._border = (left, right, top, bottom)  # in the order of functional.pad
-        self.weight = Parameter(
-            empty(out_channels, in_channels // groups, *self.kernel_size, device=device, dtype=dtype)
+        if padding_mode != "zeros":
+            raise ArgumentError(
+                f"{type(self).__name__}: padding_mode is {padding_mode!r}; a transposed convolution cuts its padding "
+                "off, so it can only be 'zeros'"
+            )
+        if isinstance(padding, str):
+            raise ArgumentError(
+                f"{type(self).__name__}: padding is {padding!r}; it must be a whole number or one an axis"
+            )
+        self._prepare(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
         )
-        self.register_parameter("bias", Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None)
-        self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
-        init.layer_defaults_(self.weight, self.bias)
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        more = self.output_padding if output_size is None else self._padding_for(input, output_size)
+        z: Tensor = type(self).function(
+            input, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
+        )
+        return z
 
-    def forward(self, input: Tensor) -> Tensor:
-        if self.padding_mode == "zeros":
-            return conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        padded = pad(input, self._border, self.padding_mode)
-        return conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+    def _padding_for(self, input: Tensor, output_size: Sequence[int]) -> Sizes:
+        """The output_padding that gives a result of this size (of the last axes, or the whole shape)."""
+        name, wanted = type(self).__name__, tuple(output_size)
+        if len(wanted) == input.array.ndim:
+            wanted = wanted[-self.axes :]
+        if len(wanted) != self.axes:
+            raise ArgumentError(
+                f"{name}: output_size is {tuple(output_size)}; give {self.axes} sizes or the whole shape"
+            )
+        cuts: Any = self.padding
+        least = [
+            (n - 1) * step - 2 * cut + extent(kernel, spread)
+            for n, step, cut, kernel, spread in zip(
+                input.array.shape[-self.axes :], self.stride, cuts, self.kernel_size, self.dilation
+            )
+        ]
+        more = tuple(size - low for size, low in zip(wanted, least))
+        if any(not 0 <= extra < step for extra, step in zip(more, self.stride)):
+            most = [low + step - 1 for low, step in zip(least, self.stride)]
+            raise ArgumentError(
+                f"{name}: output_size is {wanted}; for an input of shape {input.shape} it must be from {least} to {most}"
+            )
+        return more
 
-    def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        if self.padding != (0, 0):
-            parts.append(f"padding={self.padding}")
-        if self.dilation != (1, 1):
-            parts.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.padding_mode != "zeros":
-            parts.append(f"padding_mode={self.padding_mode}")
-        return ", ".join(parts)
+
+class ConvTranspose1d(_ConvTranspose):
+    """Transposed convolution of (N, C, L); arguments as in ConvTranspose2d."""
+
+    function = staticmethod(transposed_convolution.conv_transpose1d)
+    axes = 1
 
 
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """The input inside a border, its widths given from the last dimension backwards.
+class ConvTranspose2d(_ConvTranspose):
+    """The transpose of a convolution, which makes images larger; see `tensorgrad.nn.functional.conv_transpose2d`.
 
-    pad    (left, right), (left, right, top, bottom), ...: two numbers a dimension; negative ones crop
-    mode   what fills the border: 'constant' (`value`, 0 unless given), 'reflect' (mirrored, the edge not repeated),
-           'replicate' (the edge's value), 'circular' (from the other end)
+    in_channels, out_channels  C and O; weight is (C, O / groups, KH, KW)
+    kernel_size, stride, padding, output_padding, dilation  a number or (rows, columns)
+    groups, bias  as in Conv2d
+
+    Called with output_size, it chooses the output_padding that gives this size.
 
     >>> import tensorgrad
-    >>> pad(tensorgrad.tensor([[1.0, 2.0, 3.0]]), (2, 1), "reflect")
-    tensor([[3., 2., 1., 2., 3., 2.]])
+    >>> ConvTranspose2d(8, 4, 3, stride=2, padding=1)(tensorgrad.ones(1, 8, 7, 7), output_size=(14, 14)).shape
+    (1, 4, 14, 14)
     """
-    one_of("pad", "mode", mode, ("constant", "reflect", "replicate", "circular"))
-    if not isinstance(input, Tensor):
-        raise OperandError(f"pad: input is a {type(input).__name__}; it must be a Tensor")
-    numbers = [whole("pad", "pad", n) for n in pad]
-    if len(numbers) % 2 or len(numbers) > 2 * input.array.ndim:
-        raise ShapeError(
-            f"pad: got {len(numbers)} widths for a Tensor of shape {input.shape}; give two a dimension, for the last "
-            "ones first"
-        )
-    widths = [(0, 0)] * input.array.ndim
-    for i in range(len(numbers) // 2):
-        widths[-1 - i] = (numbers[2 * i], numbers[2 * i + 1])
-    for dim, (before, after) in enumerate(widths):
-        if input.array.shape[dim] + before + after < 0:
-            raise ShapeError(
-                f"pad: widths {before}, {after} take more than dimension {dim} of a Tensor of shape {input.shape} has"
-            )
-    if mode == "constant":
-        return _pad_constant(input, widths, 0.0 if value is None else value)
-    if value is not None and value != 0:
-        raise ArgumentError(f"pad: value is {value}; mode {mode!r} takes none")
-    z = input
-    for dim, (before, after) in enumerate(widths):
-        if before or after:
-            z = _pad_from_itself(z, dim, before, after, mode)
-    return z
+
+    function = staticmethod(transposed_convolution.conv_transpose2d)
+    axes = 2
 
 
-def _pad_constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
-    if any(before < 0 or after < 0 for before, after in widths):
-        x = x[tuple(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, widths))]
-        widths = [(max(before, 0), max(after, 0)) for before, after in widths]
-    return shapes.Pad(tuple(widths), value)(x)
+class ConvTranspose3d(_ConvTranspose):
+    """Transposed convolution of (N, C, D, H, W); arguments as in ConvTranspose2d."""
 
-
-def _pad_from_itself(x: Tensor, dim: int, before: int, after: int, mode: str) -> Tensor:
-    """A border along one dimension made of slices of x itself."""
-    n = x.array.shape[dim]
-    if before < 0 or after < 0:
-        x = _along(x, dim, slice(max(-before, 0), n - max(-after, 0)))
-        before, after, n = max(before, 0), max(after, 0), x.array.shape[dim]
-    most = {"reflect": n - 1, "circular": n, "replicate": before + after if n else 0}[mode]
-    if max(before, after) > most:
-        raise ShapeError(
-            f"pad: a border of {before}, {after} in mode {mode!r} along dimension {dim} of a Tensor of shape "
-            f"{x.shape}; it can be at most {most} wide there"
-        )
-    if mode == "circular":
-        first, last = _along(x, dim, slice(n - before, n)), _along(x, dim, slice(0, after))
-    elif mode == "reflect":
-        first = _along(x, dim, slice(before, 0, -1))
-        last = _along(x, dim, slice(n - 2, n - 2 - after if n - 2 - after >= 0 else None, -1))
-    else:
-        first, last = _repeated(x, dim, 0, before), _repeated(x, dim, n - 1, after)
-    parts = [part for part, width in ((first, before), (x, 1), (last, after)) if width]
-    return shapes.cat(parts, dim) if len(parts) > 1 else x
-
-
-def _along(x: Tensor, dim: int, part: slice) -> Tensor:
-    return x[(slice(None),) * dim + (part,)]
-
-
-def _repeated(x: Tensor, dim: int, at: int, times: int) -> Tensor:
-    edge = _along(x, dim, slice(at, at + 1))
-    return shapes.expand(edge, *(times if d == dim else -1 for d in range(x.array.ndim)))
+    function = staticmethod(transposed_convolution.conv_transpose3d)
+    axes = 3

@@ -10,12 +10,17 @@ gain^2 / fan_in, and that of the gradient if gain^2 / fan_out; Glorot takes the 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
-from tensorgrad.mode import no_grad
+from tensorgrad.mode import mode, no_grad
 from tensorgrad.nn.arguments import one_of
 from tensorgrad.ops.inplace import copy_, fill_
 from tensorgrad.random import Generator, default_generator
@@ -34,15 +39,29 @@ def _write(tensor: Tensor, array: Any) -> Tensor:
         return copy_(tensor, Tensor(array))
 
 
+def _draw(tensor: Tensor, kind: str, factor: float, shift: float, generator: Generator | None) -> Tensor:
+    """factor x + shift, x drawn from [0, 1) ('random') or the standard normal distribution ('standard_normal')."""
+    stream = generator or default_generator
+    array = tensor.array
+    if isinstance(array, numpy.ndarray) and array.flags.c_contiguous and array.dtype.char in "fd" and tensor.is_leaf:
+        if mode.recorder is None:  # straight into the memory: of a large network's weights there is no second copy
+            stream.fill(array, kind, factor, shift)
+            tensor.storage.version += 1
+            tensor.storage.writer = "init"
+            return tensor
+    draw = stream.uniform if kind == "random" else stream.normal
+    values = draw(tensor.shape, tensor.dtype, tensor.device)
+    values *= factor
+    values += shift
+    return _write(tensor, values)
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Numbers drawn evenly from [a, b)."""
     _check("uniform_", tensor)
     if not a <= b:
         raise ArgumentError(f"uniform_: got the range {a} to {b}; a must not be above b")
-    values = (generator or default_generator).uniform(tensor.shape, tensor.dtype, tensor.device)
-    values *= b - a
-    values += a
-    return _write(tensor, values)
+    return _draw(tensor, "random", b - a, a, generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -50,10 +69,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     _check("normal_", tensor)
     if not std >= 0:
         raise ArgumentError(f"normal_: std is {std}; it must not be negative")
-    values = (generator or default_generator).normal(tensor.shape, tensor.dtype, tensor.device)
-    values *= std
-    values += mean
-    return _write(tensor, values)
+    return _draw(tensor, "standard_normal", std, mean, generator)
 
 
 def trunc_normal_(
@@ -187,12 +203,44 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _he_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
+class _Postponed(threading.local):
+    depth = 0
+
+
+_postponed = _Postponed()
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Inside, and in this thread only, new layers draw no numbers: their weights hold whatever was in the memory.
+
+    For networks that are filled as a whole afterwards: by a rule of their own, or from a file.
+
+    >>> import tensorgrad.nn as nn
+    >>> with postponed():
+    ...     layer = nn.Linear(4096, 4096)
+    >>> _ = ones_(layer.weight), zeros_(layer.bias)
+    """
+    _postponed.depth += 1
+    try:
+        yield
+    finally:
+        _postponed.depth -= 1
+
+
+def is_postponed() -> bool:
+    """Whether this is inside of `postponed`."""
+    return _postponed.depth > 0
+
+
 def layer_defaults_(weight: Tensor, bias: Tensor | None) -> None:
     """What PyTorch gives linear layers and convolutions: weight and bias evenly in +-1 / sqrt(fan_in).
 
     For the weight this is kaiming_uniform_ with a = sqrt 5: gain sqrt(2 / 6), so the bound is sqrt(3) sqrt(1/3) /
-    sqrt(fan_in).
+    sqrt(fan_in). Draws nothing inside of `postponed`.
     """
+    if is_postponed():
+        return
     kaiming_uniform_(weight, a=math.sqrt(5.0))
     if bias is not None:
         fan_in, _ = fans("layer_defaults_", weight)

@@ -24,14 +24,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(tensorgrad.ones(2, 3), tensorgrad.ones(4, 3)).shape
     (2, 4)
     """
-    z = inner_product(input, weight)
     if bias is None:
-        return z
-    if bias.array.shape != (weight.array.shape[0],):
+        return inner_product(input, weight)
+    if bias.array.shape != weight.array.shape[:1]:
         raise ShapeError(
             f"linear: got a bias of shape {bias.shape}; a weight of shape {weight.shape} needs ({weight.shape[0]},)"
         )
-    return add(z, bias)
+    if bias.array.dtype != weight.array.dtype:
+        return add(inner_product(input, weight), bias)
+    return inner_product(input, weight, bias)
 
 
 class Linear(Module):

@@ -11,7 +11,7 @@ from tensorgrad.nn.arguments import one_of, probability
 from tensorgrad.nn.module import Module
 from tensorgrad.ops import elementwise
 from tensorgrad.ops.indexing import TakeAlongAxis
-from tensorgrad.ops.loss import log_softmax
+from tensorgrad.ops.loss import CrossEntropy, log_softmax
 from tensorgrad.ops.operands import cast
 from tensorgrad.ops.reduction import mean
 from tensorgrad.ops.reduction import sum as sum_of
@@ -48,6 +48,8 @@ def cross_entropy(
     one_of("cross_entropy", "reduction", reduction, REDUCTIONS)
     smoothing = probability("cross_entropy", "label_smoothing", label_smoothing)
     dim = _class_dim("cross_entropy", input, target, weight)
+    if weight is None and not smoothing and _is_plain_case(input, target):
+        return CrossEntropy(int(ignore_index), reduction)(input, target)
     logp = log_softmax(input, dim)
     if target.array.shape == input.array.shape and is_floating(target.array.dtype):
         if ignore_index >= 0:
@@ -84,6 +86,18 @@ def nll_loss(
     dim = _class_dim("nll_loss", input, target, weight)
     chosen = _Chosen("nll_loss", input, target, weight, ignore_index, dim)
     return chosen.reduce(chosen.negative(input), reduction)
+
+
+def _is_plain_case(input: Tensor, target: Tensor) -> bool:
+    """Whether input and target are (N, C) and (N,) of the usual types, for which there is one primitive."""
+    x, numbers = input.array, target.array
+    return (
+        x.ndim == 2
+        and numbers.shape == x.shape[:1]
+        and numbers.dtype.kind == "i"
+        and x.dtype.itemsize >= 4
+        and x.shape[1] > 0
+    )
 
 
 class _Chosen:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy
 
+from tensorgrad import dtypes
 from tensorgrad.backend import backend_of, is_device_name
 from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import float16, float32, float64, is_floating
@@ -49,6 +50,8 @@ class Module:
     _non_persistent_buffers_set: set[str]
     _forward_pre_hooks: Hooks
     _forward_hooks: Hooks
+    _backward_pre_hooks: dict[int, Callable[..., Any]]
+    _backward_hooks: dict[int, Callable[..., Any]]
 
     #: A subclass's computation; reached by calling the module, which also runs its hooks.
     forward: Callable[..., Any]
@@ -63,6 +66,8 @@ class Module:
             _non_persistent_buffers_set=set(),
             _forward_pre_hooks={},
             _forward_hooks={},
+            _backward_pre_hooks={},
+            _backward_hooks={},
         )
 
     # calling it
@@ -71,8 +76,8 @@ class Module:
         outer = mode.scope
         mode.scope = Scope(outer, self)
         try:
-            if self._forward_pre_hooks or self._forward_hooks:
-                return call_with_hooks(self, self._forward_pre_hooks, self._forward_hooks, args, kwargs)
+            if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
+                return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         except TensorgradError as error:
             if not error.layer_kind:  # the innermost module it passes: the whole path is known here
@@ -105,6 +110,35 @@ class Module:
         raises.
         """
         return register(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call hook(module, grad_input, grad_output) whenever the gradients of a call's inputs have been computed.
+
+        grad_input has an entry for each positional argument (None where there is no gradient), grad_output for each
+        result; a tuple that the hook returns takes the place of grad_input.
+
+        >>> import tensorgrad, tensorgrad.nn as nn
+        >>> layer = nn.Tanh()
+        >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_output))
+        >>> layer(tensorgrad.zeros(2, requires_grad=True)).sum().backward()
+        (tensor([1., 1.]),)
+        """
+        return register(self._backward_hooks, hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call hook(module, grad_output) before a call's gradients are computed; what it returns replaces grad_output."""
+        return register(self._backward_pre_hooks, hook, prepend)
+
+    def graph(self, *inputs: Any, **options: Any) -> Any:
+        """A picture of what it computes on these inputs: tensorgrad.graph.draw(self, *inputs, **options).
+
+        >>> import tensorgrad, tensorgrad.nn as nn
+        >>> nn.Linear(3, 2).graph(tensorgrad.ones(1, 3)).graph
+        Graph('Linear', 1 operations, 4 values, 1 calls)
+        """
+        from tensorgrad.graph import draw
+
+        return draw(self, *inputs, **options)
 
     # attributes
 
@@ -432,6 +466,10 @@ class Module:
     def double(self: _Self) -> _Self:
         """The floating-point parameters and buffers as float64."""
         return self.to(dtype=float64)
+
+    def bfloat16(self: _Self) -> _Self:
+        """The floating-point parameters and buffers as bfloat16."""
+        return self.to(dtypes.bfloat16)
 
     def half(self: _Self) -> _Self:
         """The floating-point parameters and buffers as float16."""

@@ -1,4 +1,4 @@
-"""Batch normalisation layers."""
+"""Batch normalisation, and what the layers with running statistics share."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from tensorgrad.creation import ones, zeros
 from tensorgrad.dtypes import int64
-from tensorgrad.errors import ArgumentError, OperandError, ShapeError
+from tensorgrad.errors import ArgumentError, OperandError, ShapeError, UnsupportedError
 from tensorgrad.nn import init
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.parameter import Parameter
 from tensorgrad.ops import shape as shapes
-from tensorgrad.ops.normalization import BatchNorm
+from tensorgrad.ops.normalization import BatchNorm, Normalize
 from tensorgrad.primitive import check_floating
 from tensorgrad.tensor import Tensor
 
@@ -34,6 +34,8 @@ def batch_norm(
               (1 - momentum) running + momentum batch, with the unbiased variance; False: by the running ones
     Raises ArgumentError in training with one value a channel, whose variance would be 0.
     """
+    if isinstance(input, Tensor) and input.array.shape == (0,):
+        return shapes.clone(input)
     _check_channels(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
@@ -46,22 +48,22 @@ def batch_norm(
     norm = BatchNorm(float(eps))
     z = norm(input, weight, bias)
     if running_mean is not None and count:
-        _move(running_mean, norm.mean, momentum)
+        move_running(running_mean, norm.mean, momentum, "batch_norm")
     if running_var is not None and count:
-        _move(running_var, norm.var * (count / (count - 1)), momentum)
+        move_running(running_var, norm.var * (count / (count - 1)), momentum, "batch_norm")
     return z
 
 
-def _move(running: Tensor, value: Any, momentum: float) -> None:
+def move_running(running: Tensor, value: Any, momentum: float, operation: str) -> None:
     """running = (1 - momentum) running + momentum value, in place and outside of the tape."""
     running.array *= 1.0 - momentum
     running.array += momentum * value
-    _changed(running)
+    _changed(running, operation)
 
 
-def _changed(x: Tensor) -> None:
+def _changed(x: Tensor, operation: str) -> None:
     x.storage.version += 1
-    x.storage.writer = "batch_norm"
+    x.storage.writer = operation
 
 
 def _by_running(
@@ -69,17 +71,7 @@ def _by_running(
 ) -> Tensor:
     if mean is None or var is None:
         raise ArgumentError("batch_norm: outside of training it needs running_mean and running_var")
-    scale = (var + eps) ** -0.5
-    if weight is not None:
-        scale = scale * weight
-    # the mean comes off first: x * scale + shift would round away what is left of a large mean
-    z = (x - _per_channel(mean, x)) * _per_channel(scale, x)
-    return z if bias is None else z + _per_channel(bias, x)
-
-
-def _per_channel(values: Tensor, x: Tensor) -> Tensor:
-    """(C) -> (C, 1, ...), to be broadcast against (N, C, ...)."""
-    return shapes.reshape(values, -1, *(1,) * (x.array.ndim - 2)) if x.array.ndim > 2 else values
+    return Normalize()(x, mean, (var + eps) ** -0.5, weight, bias)
 
 
 def _check_channels(input: Any, **others: Any) -> None:
@@ -97,8 +89,8 @@ def _check_channels(input: Any, **others: Any) -> None:
             )
 
 
-class _BatchNorm(Module):
-    """What the batch norms of all dimensions share."""
+class NormBase(Module):
+    """What the layers with one weight, bias and pair of running statistics a channel share."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -150,12 +142,28 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        if isinstance(input, Tensor) and input.array.ndim not in self.dimensions:
+    def check_input(self, input: Any) -> None:
+        """Refuse what has not the dimensions of the layer's layouts."""
+        if not isinstance(input, Tensor):
+            raise OperandError(f"{type(self).__name__}: input is a {type(input).__name__}; it must be a Tensor")
+        if input.array.ndim not in self.dimensions:
             raise ArgumentError(
                 f"{type(self).__name__}: input has shape {input.shape} of {input.array.ndim} dimensions; it takes "
                 f"{self.layouts}"
             )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(NormBase):
+    """What the batch norms of all dimensions share."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.check_input(input)
         by_batch = self.training or self.running_mean is None
         seen = self.num_batches_tracked
         if not self.training or seen is None:
@@ -172,14 +180,8 @@ class _BatchNorm(Module):
         momentum = 1.0 / (int(seen.item()) + 1) if self.momentum is None else self.momentum
         z = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
         seen.array += 1
-        _changed(seen)
+        _changed(seen, "batch_norm")
         return z
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(_BatchNorm):
@@ -210,3 +212,27 @@ class BatchNorm2d(_BatchNorm):
 
     dimensions = (4,)
     layouts = "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W); arguments as in BatchNorm1d."""
+
+    dimensions = (5,)
+    layouts = "(N, C, D, H, W)"
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation over several processes: refused, training runs in one process here."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise UnsupportedError(
+            "SyncBatchNorm: training runs in one process here, whose batch BatchNorm1d, 2d and 3d normalise as a whole; use "
+            "one of them"
+        )
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """Refused, as the class is."""
+        raise UnsupportedError(
+            "convert_sync_batchnorm: training runs in one process here; leave the module's BatchNorm layers as they are"
+        )

@@ -1,115 +1,27 @@
-"""Pooling layers: the largest or the mean value of every window."""
+"""The layers of pooling: settings kept, functions called."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tensorgrad.backend import backend_of
-from tensorgrad.backend.windows import Padding, pool2d_output_size
-from tensorgrad.errors import ArgumentError, OperandError, ShapeError
-from tensorgrad.nn.arguments import IntOrPair, Pair, pair, whole
+from tensorgrad.nn import other_pooling
+from tensorgrad.nn import pooling_functions as functions
+from tensorgrad.nn.arguments import several
 from tensorgrad.nn.module import Module
-from tensorgrad.ops import pooling as primitives
-from tensorgrad.ops import shape as shapes
 from tensorgrad.tensor import Tensor
 
 
-def _window(
-    operation: str, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[Pair, Pair, Padding, Pair]:
-    """The settings in the kernels' form, checked against the input's shape."""
-    if not isinstance(input, Tensor):
-        raise OperandError(f"{operation}: input is a {type(input).__name__}; it must be a Tensor")
-    shape = input.array.shape
-    if len(shape) not in (3, 4):
-        raise ShapeError(f"{operation}: input has shape {shape}; it must be (N, C, H, W), or (C, H, W) for one image")
-    kernel = pair(operation, "kernel_size", kernel_size)
-    steps = kernel if stride is None or stride == () else pair(operation, "stride", stride)
-    rows, columns = pair(operation, "padding", padding)
-    border = (rows, rows, columns, columns)
-    spread = pair(operation, "dilation", dilation)
-    four = shape if len(shape) == 4 else (1, *shape)
-    pool2d_output_size(four, kernel, steps, border, spread, ceil_mode, operation)
-    return kernel, steps, border, spread
+class _MaxPool(Module):
+    """What the three share; `function` is the pooling they call."""
 
-
-def max_pool2d(
-    input: Tensor,
-    kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
-    padding: IntOrPair = 0,
-    dilation: IntOrPair = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest value of every window; of equal ones the first takes the whole gradient.
-
-    input      (N, C, H, W), or (C, H, W) for one image
-    stride     by default kernel_size, so that windows do not overlap
-    padding    counts as -inf; at most half of what the window spans
-    ceil_mode  let the last windows hang over the right and bottom, so that nothing is left out
-    return_indices  also give the winners' places, as int64 indices into the H W values of their channel
-
-    >>> import tensorgrad
-    >>> max_pool2d(tensorgrad.arange(16.0).reshape(1, 4, 4), 2)
-    tensor([[[ 5.,  7.],
-             [13., 15.]]])
-    """
-    kernel, steps, border, spread = _window("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
-    one = input.array.ndim == 3
-    x = shapes.unsqueeze(input, 0) if one else input
-    pool = primitives.MaxPool2d(kernel, steps, border, spread, bool(ceil_mode))
-    z = pool(x)
-    z = shapes.squeeze(z, 0) if one else z
-    if not return_indices:
-        return z
-    indices = backend_of(x.array).max_pool2d_indices(pool.winners, x.array.shape[2:], kernel, steps, border, spread)
-    return z, Tensor(indices[0] if one else indices)
-
-
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: IntOrPair,
-    stride: IntOrPair | None = None,
-    padding: IntOrPair = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of every window.
-
-    input, stride, ceil_mode  as in max_pool2d
-    padding            zeros, at most half of the window
-    count_include_pad  whether the padding counts in the divisor; what ceil_mode adds never does
-    divisor_override   divide every sum by this instead
-
-    >>> import tensorgrad
-    >>> avg_pool2d(tensorgrad.tensor([[[1.0, 2.0, 3.0, 4.0, 5.0]]]), (1, 2), ceil_mode=True)
-    tensor([[[1.5000, 3.5000, 5.0000]]])
-    """
-    kernel, steps, border, _ = _window("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and whole("avg_pool2d", "divisor_override", divisor_override) == 0:
-        raise ArgumentError("avg_pool2d: divisor_override is 0; it must not be zero")
-    one = input.array.ndim == 3
-    x = shapes.unsqueeze(input, 0) if one else input
-    z = primitives.AvgPool2d(kernel, steps, border, bool(ceil_mode), bool(count_include_pad), divisor_override)(x)
-    return shapes.squeeze(z, 0) if one else z
-
-
-class MaxPool2d(Module):
-    """The largest value of every window; see `tensorgrad.nn.functional.max_pool2d`.
-
-    >>> import tensorgrad
-    >>> MaxPool2d(2)(tensorgrad.ones(1, 6, 28, 28)).shape
-    (1, 6, 14, 14)
-    """
+    function: Any
 
     def __init__(
         self,
-        kernel_size: IntOrPair,
-        stride: IntOrPair | None = None,
-        padding: IntOrPair = 0,
-        dilation: IntOrPair = 1,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
@@ -122,7 +34,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Any:
-        return max_pool2d(
+        return type(self).function(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
@@ -133,19 +45,64 @@ class MaxPool2d(Module):
         )
 
 
-class AvgPool2d(Module):
-    """The mean of every window; see `tensorgrad.nn.functional.avg_pool2d`.
+class MaxPool1d(_MaxPool):
+    """The largest value of every window of (N, C, L); see `tensorgrad.nn.functional.max_pool1d`."""
+
+    function = staticmethod(functions.max_pool1d)
+
+
+class MaxPool2d(_MaxPool):
+    """The largest value of every window; see `tensorgrad.nn.functional.max_pool2d`.
 
     >>> import tensorgrad
-    >>> AvgPool2d(2)(tensorgrad.ones(1, 6, 28, 28)).shape
+    >>> MaxPool2d(2)(tensorgrad.ones(1, 6, 28, 28)).shape
     (1, 6, 14, 14)
     """
 
+    function = staticmethod(functions.max_pool2d)
+
+
+class MaxPool3d(_MaxPool):
+    """The largest value of every window of (N, C, D, H, W); see `tensorgrad.nn.functional.max_pool3d`."""
+
+    function = staticmethod(functions.max_pool3d)
+
+
+class AvgPool1d(Module):
+    """The mean of every window of (N, C, L); see `tensorgrad.nn.functional.avg_pool1d`."""
+
     def __init__(
         self,
-        kernel_size: IntOrPair,
-        stride: IntOrPair | None = None,
-        padding: IntOrPair = 0,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = several("AvgPool1d", "kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else several("AvgPool1d", "stride", stride, 1)
+        self.padding = several("AvgPool1d", "padding", padding, 1)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functions.avg_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPool(Module):
+    function: Any
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
@@ -159,7 +116,7 @@ class AvgPool2d(Module):
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
-        return avg_pool2d(
+        z: Tensor = type(self).function(
             input,
             self.kernel_size,
             self.stride,
@@ -168,6 +125,113 @@ class AvgPool2d(Module):
             self.count_include_pad,
             self.divisor_override,
         )
+        return z
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of every window; see `tensorgrad.nn.functional.avg_pool2d`.
+
+    >>> import tensorgrad
+    >>> AvgPool2d(2)(tensorgrad.ones(1, 6, 28, 28)).shape
+    (1, 6, 14, 14)
+    """
+
+    function = staticmethod(functions.avg_pool2d)
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of every window of (N, C, D, H, W); see `tensorgrad.nn.functional.avg_pool3d`."""
+
+    function = staticmethod(functions.avg_pool3d)
+
+
+class _LPPool(Module):
+    function: Any
+
+    def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        z: Tensor = type(self).function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+        return z
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """The p-norm of every window of (N, C, L); see `tensorgrad.nn.functional.lp_pool1d`."""
+
+    function = staticmethod(other_pooling.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """The p-norm of every window, L2 pooling for p = 2; see `tensorgrad.nn.functional.lp_pool2d`.
+
+    >>> import tensorgrad
+    >>> LPPool2d(2, 2)(tensorgrad.ones(1, 6, 28, 28)).shape
+    (1, 6, 14, 14)
+    """
+
+    function = staticmethod(other_pooling.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    """The p-norm of every window of (N, C, D, H, W); see `tensorgrad.nn.functional.lp_pool3d`."""
+
+    function = staticmethod(other_pooling.lp_pool3d)
+
+
+class _PlainPool(Module):
+    """Of images, with kernel_size, stride and padding."""
+
+    function: Any
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        z: Tensor = type(self).function(input, self.kernel_size, self.stride, self.padding)
+        return z
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class SumPool2d(_PlainPool):
+    """The sum of every window; see `tensorgrad.nn.functional.sum_pool2d`."""
+
+    function = staticmethod(other_pooling.sum_pool2d)
+
+
+class DistancePool2d(_PlainPool):
+    """The mean of every window weighted by distance from its centre; see `tensorgrad.nn.functional.distance_pool2d`."""
+
+    function = staticmethod(other_pooling.distance_pool2d)
+
+
+class Maxout(Module):
+    """The largest of every `pieces` neighbouring channels; see `tensorgrad.nn.functional.maxout`."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, input: Tensor) -> Tensor:
+        return other_pooling.maxout(input, self.pieces)
+
+    def extra_repr(self) -> str:
+        return f"pieces={self.pieces}"

@@ -247,7 +247,7 @@ def test_pooling_errors():
         nn.MaxPool2d(3, padding=2)(x)
     with pytest.raises(RuntimeError, match=r"avg_pool2d: the window spans \(5, 5\) and does not fit"):
         nn.AvgPool2d(5)(x)
-    with pytest.raises(ValueError, match="avg_pool2d: divisor_override is 0; it must not be zero"):
+    with pytest.raises(RuntimeError, match="avg_pool2d: divisor_override is 0; it must not be zero"):
         F.avg_pool2d(x, 2, divisor_override=0)
     with pytest.raises(RuntimeError, match=r"max_pool2d: input has shape \(4, 4\); it must be \(N, C, H, W\)"):
         F.max_pool2d(tg.zeros(4, 4), 2)

@@ -261,6 +261,8 @@ def test_gains_of_rectifiers(name, param):
     "kind, arguments", [("Linear", (100, 50)), ("Conv2d", (8, 60, 5)), ("Conv2d", (8, 60, 5, 1, 0, 1, 4))]
 )
 def test_layers_start_within_pytorchs_bounds(kind, arguments):
+    tg.manual_seed(0)
+    torch.manual_seed(0)
     ours, theirs = getattr(nn, kind)(*arguments), getattr(torch.nn, kind)(*arguments)
     for name, parameter in theirs.named_parameters():
         mine, parameter = ours.get_parameter(name).detach().numpy(), parameter.detach()
