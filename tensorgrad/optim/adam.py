@@ -70,28 +70,21 @@ class Adam(Optimizer):
                 state[key] = Tensor(backend.zeros_like(w))
         state["step"] = steps = int(state["step"]) + 1
         m, v = state["exp_avg"].array, state["exp_avg_sq"].array
-
-        g = -dw if group["maximize"] else dw
-        if decay and self.decoupled:
-            w *= 1.0 - lr * decay
-        elif decay:
-            g = g + decay * w
-        m *= beta1
-        m += (1.0 - beta1) * g
-        v *= beta2
-        square = g * g
-        square *= 1.0 - beta2
-        v += square
-        if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"].array
-            largest[...] = backend.maximum(largest, v)
-            v = largest
-        divisor = backend.sqrt(v)
-        divisor *= 1.0 / math.sqrt(1.0 - beta2**steps)
-        divisor += float(group["eps"])
-        step = backend.divide(m, divisor)
-        step *= lr / (1.0 - beta1**steps)
-        w -= step
+        largest = state["max_exp_avg_sq"].array if group["amsgrad"] else None
+        backend.adam_update(
+            w,
+            dw,
+            m,
+            v,
+            largest,
+            lr / (1.0 - beta1**steps),
+            (beta1, beta2),
+            1.0 / math.sqrt(1.0 - beta2**steps),
+            float(group["eps"]),
+            1.0 - lr * decay if self.decoupled else decay,
+            self.decoupled,
+            bool(group["maximize"]),
+        )
 
 
 class AdamW(Adam):

@@ -177,10 +177,3 @@ def check_settings(name: str, group: Group, *, positive: tuple[str, ...]) -> Non
             raise OperandError(f"{name}: {key} is {value!r}; it must be a number")
         if not float(value) >= 0.0:
             raise ArgumentError(f"{name}: {key} is {value}; it must be at least 0")
-
-
-def copy_like(w: Any, values: Any) -> Tensor:
-    """`values` in an array like w of their own (where there are no dimensions, NumPy computes scalars, not arrays)."""
-    array = backend_of(w).empty_like(w)
-    array[...] = values
-    return Tensor(array)

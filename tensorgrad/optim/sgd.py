@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError
-from tensorgrad.optim.optimizer import Group, Optimizer, check_settings, copy_like
+from tensorgrad.optim.optimizer import Group, Optimizer, check_settings
+from tensorgrad.tensor import Tensor
 
 
 class SGD(Optimizer):
@@ -55,16 +57,12 @@ class SGD(Optimizer):
     def _update(self, w: Any, dw: Any, group: Group, state: dict[str, Any]) -> None:
         # float(): a NumPy float64 among the settings would turn float32 arrays into float64
         lr, momentum, dampening = float(group["lr"]), float(group["momentum"]), float(group["dampening"])
-        decay = float(group["weight_decay"])
-        g = -dw if group["maximize"] else dw
-        if decay:
-            g = g + decay * w
+        decay, maximize = float(group["weight_decay"]), bool(group["maximize"])
+        velocity, factor = None, 1.0 - dampening
         if momentum:
             buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = copy_like(w, g)
-            else:
-                buffer.array *= momentum
-                buffer.array += (1.0 - dampening) * g if dampening else g
-            g = g + momentum * buffer.array if group["nesterov"] else buffer.array
-        w -= lr * g
+            if buffer is None:  # the first velocity is g itself: 0 momentum + 1 g
+                buffer = state["momentum_buffer"] = Tensor(backend_of(w).zeros_like(w))
+                factor = 1.0
+            velocity = buffer.array
+        backend_of(w).sgd_update(w, dw, velocity, lr, momentum, factor, decay, bool(group["nesterov"]), maximize)

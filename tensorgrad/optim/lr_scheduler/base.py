@@ -26,7 +26,7 @@ class LRScheduler:
             raise OperandError(f"{name}: optimizer is a {type(optimizer).__name__}; it must be an Optimizer")
         for position, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])  # another scheduler of this optimiser may have set it
             elif "initial_lr" not in group:
                 raise ArgumentError(
                     f"{name}: last_epoch is {last_epoch}, but group {position} of the optimiser has no 'initial_lr'; "
