@@ -18,15 +18,14 @@ import safetensors.numpy
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import DtypeError, OperandError, TensorgradError
 from tensorgrad.io.atomic import replacing
+from tensorgrad.io.errors import CheckpointError
 from tensorgrad.tensor import Tensor
 
 _KEY = "tensorgrad"  # of our metadata, in the header
 _HEADER = "__metadata__"  # safetensors' own name for the header's metadata, so no Tensor's
+_NUMPYS = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_NUMPYS |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
 _DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32 and float64"
-
-
-class CheckpointError(TensorgradError, ValueError):
-    """A file that is not a whole, readable checkpoint."""
 
 
 class Checkpoint(NamedTuple):
@@ -66,31 +65,69 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a file that `save`, or any other program that writes safetensors, has written.
 
-    The metadata of other programs comes as the strings they wrote. Raises CheckpointError for a file that is damaged,
-    cut off or something else, OSError where it cannot be read.
+    The metadata of other programs comes as the strings they wrote, and their bfloat16 as float32. Raises CheckpointError
+    for a file that is damaged, cut off or something else, OSError where it cannot be read.
     """
     try:
         with open(path, "rb"):
             pass  # Python's errors, unlike those of safetensors, say what was wrong with which file
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            known = all(file.get_slice(name).get_dtype() in _NUMPYS for name in file.keys())
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if known else None
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", os.fspath(path)) from error
     except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"load: {os.fspath(path)} is no whole safetensors file ({error}): damaged, cut off, or of another kind"
-        ) from error
+        raise _not_whole(os.fspath(path), error) from error
+    if tensors is None:
+        with open(path, "rb") as whole:
+            return loads(whole.read(), os.fspath(path))
+    return Checkpoint(tensors, _read_metadata(header, os.fspath(path)))
+
+
+def loads(content: bytes, origin: str = "the file") -> Checkpoint:
+    """As `load`, of the content of a file."""
+    try:
+        entries = safetensors.deserialize(content)
+    except safetensors.SafetensorError as error:
+        raise _not_whole(origin, error) from error
+    tensors = {name: _array(name, entry, origin) for name, entry in entries}
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length]).get(_HEADER, {})  # which is whole, or load had refused it
+    return Checkpoint(tensors, _read_metadata(header, origin))
+
+
+def _array(name: str, entry: Mapping[str, Any], origin: str) -> numpy.ndarray:
+    """The numbers of an entry in a file, in memory of their own; bfloat16, the upper half of a float32, as float32."""
+    kind = entry["dtype"]
+    if kind == "BF16":
+        halves = numpy.frombuffer(entry["data"], "<u2").astype(numpy.uint32)
+        values: numpy.ndarray = (halves << 16).view(numpy.float32)
+    elif kind in _NUMPYS:
+        values = numpy.frombuffer(bytearray(entry["data"]), _NUMPYS[kind])
+    else:
+        raise CheckpointError(f"load: {name!r} in {origin} has the dtype {kind}; a file can hold {_DTYPES}, bfloat16")
+    return values.reshape(entry["shape"])
+
+
+def _not_whole(origin: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"load: {origin} is no whole safetensors file ({error}): damaged, cut off, or of another kind"
+    )
+
+
+def _read_metadata(header: Mapping[str, str], origin: str) -> dict[str, Any]:
+    """Ours is JSON under a key of its own; that of other programs comes as the strings they wrote."""
     if _KEY not in header:
-        return Checkpoint(tensors, dict(header))
+        return dict(header)
     try:
         metadata = json.loads(header[_KEY])
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"load: the metadata in {os.fspath(path)} is no JSON ({error}); it is damaged") from error
+        raise CheckpointError(f"load: the metadata in {origin} is no JSON ({error}); it is damaged") from error
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"load: the metadata in {os.fspath(path)} is {metadata!r}; it must be a JSON object")
-    return Checkpoint(tensors, metadata)
+        raise CheckpointError(f"load: the metadata in {origin} is {metadata!r}; it must be a JSON object")
+    return metadata
 
 
 def save_model(path: str | os.PathLike[str], model: Any, metadata: Mapping[str, Any] | None = None) -> None:

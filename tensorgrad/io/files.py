@@ -1,0 +1,176 @@
+"""save and load: anything made of dicts, lists, numbers, texts and Tensors, in one file.
+
+`save` writes safetensors: the Tensors by name, and in the header, as JSON, how they are nested. `load` reads that, and
+files of other programs, which it tells by their content: safetensors, NumPy's .npy and .npz, PyTorch's .pt, .pth and .th.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tokenize
+import zipfile
+from typing import IO, Any
+
+import numpy
+
+from tensorgrad.io import checkpoint
+from tensorgrad.io.errors import CheckpointError
+from tensorgrad.io.nested import flatten, nest
+from tensorgrad.io.torch_file import begins_old, opened_zip, read_old, read_zipped
+from tensorgrad.tensor import Tensor
+
+# in the metadata: how the Tensors are nested; or, of a state dict, the order of the names, which safetensors sorts
+_KEY = "tensorgrad.nested"
+_ORDER = "tensorgrad.order"
+_NPY = b"\x93NUMPY"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def save(obj: Any, f: str | os.PathLike[str]) -> None:
+    """Write `obj` to the file `f` as safetensors; `load` gives it back.
+
+    obj  dicts, lists, tuples and sets, in any depth, of Tensors, NumPy arrays, numbers, texts, bytes and None: a
+         `state_dict()` of a model or an optimiser, or several of them together. A dict of Tensors by name becomes a file
+         that every program that knows safetensors reads.
+    f    the file's path; it is there entirely or not at all
+
+    Raises OperandError for anything else inside, naming its place; DtypeError for numbers a file cannot hold; OSError
+    where the file cannot be written.
+
+    >>> import tempfile, tensorgrad
+    >>> path = os.path.join(tempfile.mkdtemp(), "state.safetensors")
+    >>> save({"epoch": 3, "weights": {"w": tensorgrad.ones(2)}}, path)
+    >>> load(path)
+    {'epoch': 3, 'weights': {'w': tensor([1., 1.])}}
+    """
+    tensors, skeleton = flatten(obj)
+    checkpoint.save(f, tensors, {_ORDER: list(tensors)} if skeleton is None else {_KEY: skeleton})
+
+
+def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None) -> Any:
+    """What the file holds, its arrays as Tensors.
+
+    f             a path, or a file opened for reading bytes
+    map_location  the device on which the Tensors are put, the CPU by default
+
+    The format is told by the content: safetensors (a dict of Tensors by name, or what `save` was given), NumPy's .npz
+    (a dict) and .npy (a Tensor), and PyTorch's files, zipped or old, which are read without PyTorch. Their bfloat16
+    comes as float32, their Parameters as Tensors that require gradients, an OrderedDict as a dict. No file can make
+    anything run: a pickle may name only what is on a list.
+
+    Raises CheckpointError for a file that is damaged, cut off or of another kind, ForbiddenError (a CheckpointError and
+    an UnpicklingError) for one that holds more than data, OSError where it cannot be read.
+    """
+    value = _from_path(f) if isinstance(f, (str, os.PathLike)) else _from_file(f, "the file")
+    if map_location is None:
+        return value
+    return moved(value, map_location)
+
+
+def _from_path(path: str | os.PathLike[str]) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return _from_file(file, os.fspath(path))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or 0, f"cannot read the file: {reason}", os.fspath(path)) from error
+
+
+def _from_file(file: IO[bytes], origin: str) -> Any:
+    begin = file.tell()
+    start = file.read(32)
+    file.seek(begin)
+    if start.startswith(_ZIP):
+        return _from_zip(file, origin)
+    if begins_old(start):
+        return read_old(file, origin)
+    if start.startswith(_NPY):
+        return Tensor(_read_npy(file, origin))
+    if len(start) > 8 and start[8:9] == b"{":
+        return _from_safetensors(file, origin)
+    raise CheckpointError(
+        f"load: {origin} begins with {start[:8]!r}; it is none of safetensors, .npz, .npy and PyTorch's .pt, .pth, .th"
+    )
+
+
+def _from_zip(file: IO[bytes], origin: str) -> Any:
+    """NumPy's and PyTorch's archives are both zipped."""
+    with opened_zip(file, origin) as archive:
+        names = archive.namelist()
+        if names and all(name.endswith(".npy") for name in names):
+            return _from_npz(archive, origin)
+    return read_zipped(file, origin)
+
+
+def _from_npz(archive: zipfile.ZipFile, origin: str) -> dict[str, Tensor]:
+    found = {}
+    for entry in archive.infolist():
+        with archive.open(entry) as file:
+            array = _read_npy(file, f"{entry.filename} in {origin}", entry.file_size)
+        found[entry.filename.removesuffix(".npy")] = Tensor(array)
+    return found
+
+
+def _read_npy(file: IO[bytes], origin: str, size: int | None = None) -> numpy.ndarray:
+    """NumPy's own format; its header is looked at before memory is asked for."""
+    if size is None:
+        here = file.tell()
+        size = file.seek(0, io.SEEK_END) - here
+        file.seek(here)
+    try:
+        version = numpy.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): numpy.lib.format.read_array_header_1_0,
+            (2, 0): numpy.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise CheckpointError(f"load: {origin} has version {version} of NumPy's format; this reader knows 1.0, 2.0")
+        shape, is_fortran, dtype = read_header(file)
+    except (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"load: {origin} is no whole NumPy array ({error})") from error
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise CheckpointError(f"load: {origin} has the dtype {dtype}; it must be numbers")
+    count = 1
+    for n in shape:
+        count *= n
+    if min(shape, default=0) < 0 or count * dtype.itemsize > size:
+        raise CheckpointError(f"load: {origin} claims the shape {shape} and {dtype}, more than its {size} bytes hold")
+    raw = file.read(count * dtype.itemsize)
+    if len(raw) != count * dtype.itemsize:
+        raise CheckpointError(f"load: {origin} is cut off: {len(raw)} bytes of {count * dtype.itemsize}")
+    values = numpy.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if is_fortran else "C")
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _from_safetensors(file: IO[bytes], origin: str) -> Any:
+    name: Any = getattr(file, "name", None)
+    on_disk = isinstance(name, str) and os.path.exists(name) and file.tell() == 0
+    found = checkpoint.load(name) if on_disk else checkpoint.loads(file.read(), origin)
+    if _KEY not in found.metadata:
+        order = found.metadata.get(_ORDER)
+        names = order if isinstance(order, list) and sorted(map(str, order)) == sorted(found.tensors) else found.tensors
+        return {name: Tensor(found.tensors[name]) for name in names}
+    return nest(found.metadata[_KEY], found.tensors, origin)
+
+
+def moved(value: Any, device: Any) -> Any:
+    """The value with its Tensors on a device; one that appears twice is moved once."""
+    done: dict[int, Any] = {}
+
+    def visit(part: Any) -> Any:
+        if isinstance(part, (Tensor, dict, list, tuple)) and id(part) in done:
+            return done[id(part)]
+        result = part
+        if isinstance(part, Tensor):
+            result = Tensor(part.detach().to(device).array, requires_grad=part.requires_grad)
+        elif isinstance(part, dict):
+            result = {key: visit(x) for key, x in part.items()}
+        elif isinstance(part, (list, tuple)):
+            result = type(part)(visit(x) for x in part)
+        done[id(part)] = result
+        return result
+
+    return visit(value)
