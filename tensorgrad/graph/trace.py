@@ -1,7 +1,7 @@
-"""Two ways to the graph of a computation: read the tape behind a result, or watch a run.
+"""The graph of one run: a model, or any function of Tensors, is run once and every application of a primitive is seen.
 
-The tape knows what gradients flow through, and nothing of the rest; no run is needed, but a node of the tape does not hold
-its result, so a shape may stay unknown. A run that is watched shows everything.
+Also what is not recorded is seen: under no_grad, in frozen networks, in branches that lead nowhere. If the run ends in an
+error, the graph up to there goes with the error, the operation that failed marked in it.
 """
 
 from __future__ import annotations
@@ -9,227 +9,21 @@ from __future__ import annotations
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy
-
-from tensorgrad.errors import GraphError, OperandError
-from tensorgrad.graph.structure import Builder, Graph, Place, Shape, argument_name, number_of, walk_modules
+from tensorgrad.errors import ArgumentError, OperandError
+from tensorgrad.graph.builder import Builder, Place, argument_name, checked_names, number_of, walk_modules
+from tensorgrad.graph.failure import add_failure
+from tensorgrad.graph.measure import line_of_program, measure_gradients, statistics_of, time_backward, time_forward
+from tensorgrad.graph.structure import Graph, Node
+from tensorgrad.graph.tape import primitive_at
 from tensorgrad.mode import mode
-from tensorgrad.primitive import Freed, Output, Primitive, View, observers
+from tensorgrad.ops.inplace import write_observers
+from tensorgrad.primitive import Output, Primitive, View, observers
 from tensorgrad.random import default_generator
 from tensorgrad.tensor import Tensor
-
-# the tape
-
-
-def read_tape(outputs: Tensor | Sequence[Tensor], names: Mapping[str, Tensor] | None = None) -> Graph:
-    """The graph of what was recorded behind some results.
-
-    outputs  a Tensor or several, computed from Tensors that require grad
-    names    names for leaves and outputs: {"w": w, "x": x}; a leaf that requires grad is drawn as a parameter, another
-             one as an input if it is named here, else as a constant
-
-    Raises GraphError for a Tensor without a history.
-
-    >>> import tensorgrad
-    >>> w = tensorgrad.tensor([1.0, 2.0], requires_grad=True)
-    >>> graph = read_tape((w * 3.0).sum(), names={"w": w})
-    >>> [(node.kind, node.name, node.shape) for node in graph.nodes]
-    [('parameter', 'w', (2,)), ('operation', 'multiply', (2,)), ('operation', 'sum', ()), ('output', 'output', ())]
-    """
-    roots: list[Any] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    names = _checked(names)
-    for root in roots:
-        if not isinstance(root, Tensor):
-            raise OperandError(f"draw: an output is a {type(root).__name__}; give Tensors, or a module and its inputs")
-        if root.node is None:
-            raise GraphError(
-                f"draw: the Tensor of shape {root.shape} has no recorded history; compute it from Tensors with requires_grad=True "
-                "outside of no_grad, before any .detach(), or draw the module and its inputs: draw(model, x)"
-            )
-    return _TapeReader(names).read(roots)
-
-
-class _TapeReader(Builder):
-    def read(self, roots: list[Tensor]) -> Graph:
-        nodes = self._nodes_behind(roots)
-        results = _Results(nodes, roots)
-        for primitive in nodes:  # the calls first: they know the names of the parameters
-            self.call_of(primitive.scope)
-        numbers: dict[int, int] = {}  # Primitive, or array of a leaf -> number of its node
-        for primitive in nodes:
-            call = self.call_of(primitive.scope)
-            places = [
-                self._place_of(parent, saved, call, numbers)
-                for parent, saved in zip(primitive.parents, _saved_inputs(primitive))
-            ]
-            node = self.add_operation(primitive, call)
-            node.tracked = True
-            node.shapes, node.dtypes = results.of(primitive)
-            numbers[id(primitive)] = node.number
-            for position, place in enumerate(places):
-                if isinstance(place, tuple):
-                    self.connect(place, node, argument_name(primitive, position))
-                elif place is not None:
-                    node.settings[argument_name(primitive, position)] = place
-        for position, root in enumerate(roots):
-            name = self.given.get(id(root.array), "output" if len(roots) == 1 else f"output[{position}]")
-            place = self._place_of(root.node, None, None, numbers)
-            assert isinstance(place, tuple)
-            self.add_output(place, name)
-        return self.finish()
-
-    def _nodes_behind(self, roots: list[Tensor]) -> list[Primitive]:
-        """All applications behind the roots, oldest first."""
-        stack = [_primitive(root.node) for root in roots]
-        seen: set[Primitive] = set()
-        while stack:
-            node = stack.pop()
-            if node is not None and node not in seen:
-                seen.add(node)
-                stack.extend(_primitive(parent) for parent in node.parents)
-        return sorted(seen, key=lambda node: -node.order)
-
-    def _place_of(self, parent: Any, saved: Any, call: int | None, numbers: dict[int, int]) -> Place | Any:
-        """Where an input comes from; for one without a gradient the number that it is, None where the tape has forgotten."""
-        if isinstance(parent, Output):
-            return numbers[id(parent.node)], parent.position
-        if isinstance(parent, Primitive):
-            return numbers[id(parent)], 0
-        leaf = parent if isinstance(parent, Tensor) else _base(saved)
-        if parent is None and not self.is_named(leaf) and number_of(leaf) is not None:
-            return number_of(leaf)  # written into the operation that uses it
-        if not isinstance(leaf, Tensor):
-            return None
-        if id(leaf.array) not in numbers:
-            numbers[id(leaf.array)] = self.add_leaf(leaf, call).number
-        return numbers[id(leaf.array)], 0
-
-
-def _primitive(place: Any) -> Primitive | None:
-    return place.node if isinstance(place, Output) else place if isinstance(place, Primitive) else None
-
-
-def _base(saved: Any) -> Any:
-    """What an unrecorded view looks at: a constant vector, where matmul saved it as a column."""
-    while isinstance(saved, Tensor) and saved.node is None and saved.extra is not None and saved.extra.view is not None:
-        saved = saved.extra.view[0]
-    return saved
-
-
-def _saved_inputs(node: Primitive) -> list[Any]:
-    """What a node still holds of each of its inputs, None for the rest."""
-    found: list[Any] = [None] * len(node.parents)
-    if not isinstance(node.saved, Freed):
-        for position, value in zip(node.keeps, node.saved):
-            if position >= 0:
-                found[position] = value
-    return found
-
-
-class _Results:
-    """The shapes and dtypes of results, put together from what the tape happens to hold.
-
-    A node does not hold its result. But leaves and roots are at hand, saved values have shapes, a view knows what it looked
-    at, and operands that were not broadcast have the shape of the result.
-    """
-
-    def __init__(self, nodes: list[Primitive], roots: list[Tensor]) -> None:
-        self.known: dict[tuple[int, int], tuple[Shape, str | None]] = {}
-        self.counts: dict[int, int] = {}  # of results
-        for root in roots:
-            self._learn(root.node, root.shape, root.dtype)
-        for node in nodes:
-            for parent in node.parents:
-                if isinstance(parent, Output):
-                    self._count(parent)
-            self._learn_from_saved(node)
-            self._learn_from_attributes(node)
-        for order in (nodes, nodes[::-1], nodes):
-            for node in order:
-                if node.broadcasts:
-                    self._learn_from_broadcast(node)
-                elif isinstance(node, View) and "shape" not in node.settings:
-                    self._look_again(node)
-
-    def of(self, node: Primitive) -> tuple[list[Shape | None], list[str | None]]:
-        """The shapes and dtypes of all results of a node that anything is known about."""
-        found = [self.known.get((id(node), at), (None, None)) for at in range(self.counts.get(id(node), 1))]
-        return [shape for shape, _ in found], [dtype for _, dtype in found]
-
-    def _count(self, place: Output) -> None:
-        self.counts[id(place.node)] = max(self.counts.get(id(place.node), 1), place.position + 1)
-
-    def _learn(self, place: Any, shape: Any, dtype: Any = None) -> None:
-        if isinstance(place, (Primitive, Output)):
-            if isinstance(place, Output):
-                self._count(place)
-            key = (id(place.node), place.position) if isinstance(place, Output) else (id(place), 0)
-            before = self.known.get(key)
-            if before is None or before[1] is None:
-                self.known[key] = (tuple(shape), None if dtype is None else str(dtype))
-
-    def _shape(self, place: Any) -> Shape | None:
-        if isinstance(place, Tensor):
-            return place.shape
-        key = (id(place.node), place.position) if isinstance(place, Output) else (id(place), 0)
-        return self.known[key][0] if key in self.known else None
-
-    def _learn_from_saved(self, node: Primitive) -> None:
-        if isinstance(node.saved, Freed):
-            return
-        for position, value in zip(node.keeps, node.saved):
-            if position >= 0 and hasattr(value, "shape"):
-                self._learn(node.parents[position], value.shape, value.dtype)
-            elif position < 0 and isinstance(value, tuple):
-                for at, part in enumerate(value):
-                    self._learn(Output(node, at), part.shape, part.dtype)
-            elif position < 0:
-                self._learn(node, value.shape, value.dtype)
-
-    def _learn_from_attributes(self, node: Primitive) -> None:
-        """By the library's habit a setting `shape` is the result's shape, and an attribute `shape` or `source` the input's."""
-        if "shape" in node.settings:
-            self._learn(node, getattr(node, "shape"))  # noqa: B009
-        for name in ("shape", "source"):
-            shape = None if name in node.settings else getattr(node, name, None)
-            if isinstance(shape, tuple):
-                self._learn(node.parents[0], shape)
-
-    def _learn_from_broadcast(self, node: Primitive) -> None:
-        parents = [parent for parent in node.parents if parent is not None]
-        shapes = [shape for shape in map(self._shape, [node, *parents]) if shape is not None]
-        if node.shapes is None:  # nothing was broadcast: all have the result's shape
-            for place in [node, *parents] if shapes else []:
-                self._learn(place, shapes[0])
-            return
-        for parent, shape in zip(node.parents, node.shapes):
-            if shape is not None:
-                self._learn(parent, shape)
-        operands = [
-            _shape_of(saved) if p is None else self._shape(p) for p, saved in zip(node.parents, _saved_inputs(node))
-        ]
-        known = [shape for shape in operands if shape is not None]
-        if len(known) == len(operands):
-            self._learn(node, numpy.broadcast_shapes(*known))
-
-    def _look_again(self, node: View) -> None:
-        """A view looks in the same way at an array of its input's shape that has no memory (all strides are 0)."""
-        shape = self._shape(node.parents[0])
-        if shape is not None:
-            parts = node.again(numpy.broadcast_to(numpy.float32(0), shape))
-            for position, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
-                self._learn(Output(node, position) if isinstance(parts, tuple) else node, part.shape)
-
-
-def _shape_of(value: Any) -> Shape | None:
-    return tuple(value.shape) if hasattr(value, "shape") else None if value is None else ()
-
-
-# a run
 
 
 def watch(
@@ -237,45 +31,58 @@ def watch(
     *inputs: Any,
     keywords: Mapping[str, Any] | None = None,
     names: Mapping[str, Tensor] | None = None,
+    loss: Callable[[Any], Tensor] | None = None,
+    statistics: bool = False,
+    repeats: int = 0,
 ) -> Graph:
     """The graph of one run of function(*inputs, **keywords): of every primitive that is applied, recorded or not.
 
-    function  a module, or any function of Tensors
-    names     names for Tensors that the function uses without being given them
+    function    a module, or any function of Tensors
+    names       names for Tensors that the function uses without being given them
+    loss        applied to what the function returns, and part of the graph: with it the graph is that of a training step
+    statistics  note mean, std, smallest and largest value, share of zeros, nan and inf of every result, and of its
+                gradient, if gradients flow: that of the loss, or of the sum of all outputs
+    repeats     measure the time of every operation, and of its backward: the fastest of so many repetitions; 0: not
 
-    A module is afterwards as it was: training mode, buffers, gradients and the library's random numbers.
+    A module is afterwards as it was: training mode, buffers, gradients and the library's random numbers. An exception of the
+    run is passed on, with the graph up to there as its attribute `graph`.
 
     >>> import tensorgrad
     >>> graph = watch(lambda x: x * x + 1.0, tensorgrad.ones(3))
     >>> [(node.name, node.settings) for node in graph.nodes if node.kind == "operation"]
     [('multiply', {}), ('add', {'y': 1.0})]
     """
-    watcher = _Watcher(_checked(names))
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 0:
+        raise ArgumentError(f"watch: got repeats {repeats!r}; it is a whole number, 0 or more")
+    watcher = _Watcher(checked_names(names), statistics, repeats)
     if hasattr(function, "_modules"):
         watcher.enter_root(function, type(function).__name__)
         watcher.graph.title = type(function).__name__
     watcher.add_inputs(function, inputs, keywords or {})
-    with _unchanged(function):
-        observers.append(watcher.observe)
-        try:
-            output = function(*inputs, **(keywords or {}))
-        finally:
-            observers.remove(watcher.observe)
+    with unchanged(function):
+        before = dict(watcher.owners)
+        output = watcher.run(lambda: _with_loss(function(*inputs, **(keywords or {})), loss))
         watcher.add_outputs(output)
+        if statistics:
+            measure_gradients(output, watcher.held)
+        watcher.graph.unused = watcher.unused_parameters(before)
     return watcher.finish()
+
+
+def _with_loss(output: Any, loss: Callable[[Any], Tensor] | None) -> Any:
+    return output if loss is None else loss(output)
 
 
 class _Memory:
     """What is known about an array: where its values come from, and the version of its memory when that was so."""
 
-    __slots__ = ("array", "owner", "place", "reader", "version")
+    __slots__ = ("array", "owner", "place", "version")
 
     def __init__(self, x: Tensor, place: Place | Any, version: int) -> None:
         self.array = x.array  # held, so that its id stays its own
         self.owner = weakref.ref(x)  # whose version counts: an in-place operation reads through an alias
         self.place = place
         self.version = version
-        self.reader: int | None = None  # the latest operation that read it
 
     def version_now(self, x: Tensor) -> int:
         """The version of the memory, seen from x and from the owner."""
@@ -286,12 +93,28 @@ class _Memory:
 class _Watcher(Builder):
     """Values are told apart by their arrays: a detached Tensor, or an alias of one, is the same value."""
 
-    def __init__(self, names: dict[str, Tensor]) -> None:
+    def __init__(self, names: dict[str, Tensor], statistics: bool, repeats: int) -> None:
         super().__init__(names)
         self.thread = threading.get_ident()
+        self.statistics = statistics
+        self.repeats = repeats
         self.memories: dict[int, _Memory] = {}
         self.recorded: dict[int, tuple[Primitive, int]] = {}  # a node of the tape -> it, number of its node here
-        self.readers: dict[int, int] = {}  # number of a node -> the latest operation that read its result
+        self.held: list[tuple[Node, Tensor]] = []  # results whose gradients are to be looked at
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """function(), watched."""
+        observers.append(self.observe)
+        write_observers.append(self.observe_write)
+        try:
+            return function()
+        except Exception as error:
+            add_failure(self, error)
+            error.graph = self.finish()  # type: ignore[attr-defined]
+            raise
+        finally:
+            observers.remove(self.observe)
+            write_observers.remove(self.observe_write)
 
     def observe(self, primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
         """Called for every application of a primitive."""
@@ -300,67 +123,127 @@ class _Watcher(Builder):
         call = self.call_of(mode.scope)
         places = [self.place_of(x, call) for x in inputs]
         node = self.add_operation(primitive, call)
+        node.source = line_of_program()
         node.shapes, node.dtypes = [tuple(z.shape) for z in outputs], [str(z.dtype) for z in outputs]
         node.tracked = any(z.tracked for z in outputs)
         for position, (x, place) in enumerate(zip(inputs, places)):
             if isinstance(place, tuple):
-                self.connect(place, node, argument_name(primitive, position))
-                self.readers[place[0]] = node.number
-                self.memories[id(x.array)].reader = node.number
+                self.connect(place, node, argument_name(primitive, position), tracked=node.tracked and x.tracked)
             elif place is not None:
                 node.settings[argument_name(primitive, position)] = place
+        node.reads = list(dict.fromkeys(self.piece_of(x.array) for x in inputs if isinstance(x, Tensor)))
+        node.writes = [self.piece_of(z.array) for z in outputs]
         version = inputs[0]._version if isinstance(primitive, View) else 0
         for position, z in enumerate(outputs):
             self.memories[id(z.array)] = _Memory(z, (node.number, position), version)
             if z.tracked:
                 self.recorded[id(primitive)] = (primitive, node.number)
+        if node.tracked:
+            self.note_what_is_kept(node, primitive)
+        self._measure(node, primitive, inputs, outputs)
+
+    def _measure(self, node: Node, primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+        if self.statistics:
+            node.statistics = statistics_of(outputs[0].array)
+            if outputs[0].tracked:
+                self.hold(node, outputs[0])
+        if self.repeats:
+            node.seconds = time_forward(primitive, inputs, self.repeats)
+            if node.tracked:
+                node.backward_seconds = time_backward(primitive, outputs, self.repeats)
+
+    def unused_parameters(self, owners: dict[int, Any]) -> int:
+        """How many numbers the parameters of the model hold that nothing has used."""
+        unused = 0
+        for array, (kind, name, owner) in owners.items():
+            if kind == "parameter" and array not in self.memories:
+                unused += owner._parameters[name.rpartition(".")[2]].numel()
+        return unused
+
+    def hold(self, node: Node, x: Tensor) -> None:
+        """Keep a result, at the place on the tape where it stands now."""
+        result = Tensor(x.array)
+        result.tracked, result.node = x.tracked, x.node
+        self.held.append((node, x if x.node is None else result))
+
+    def add_value(self, x: Tensor, kind: Any, name: str, call: int | None = None) -> Node:
+        """A node for a value that no operation of this graph made."""
+        node = super().add_value(x, kind, name, call)
+        if self.statistics:
+            node.statistics = statistics_of(x.array)
+            if x.tracked:
+                self.hold(node, x)
+        return node
 
     def place_of(self, x: Any, call: int | None) -> Place | Any:
         """Where a value comes from; the number that it is for a number; None for what is no Tensor."""
         if not isinstance(x, Tensor):
             return number_of(x)
-        memory = self.memories.get(id(x.array))
-        if memory is None:
-            place = number_of(x)
-            if place is None or x.tracked or self.is_named(x):
-                place = (self.add_leaf(x, call).number, 0)
-            memory = self.memories[id(x.array)] = _Memory(x, place, x._version)
-        primitive = _primitive(x.node)
+        memory = self._memory_of(x, call)
+        primitive = primitive_at(x.node)
         if (
             primitive is not None and id(primitive) in self.recorded
         ):  # the tape knows best, also after a change in place
             result = x.node.position if isinstance(x.node, Output) else 0
             memory.place, memory.version = (self.recorded[id(primitive)][1], result), memory.version_now(x)
         elif memory.version_now(x) > memory.version:
-            memory.place, memory.version = self._written_in_place(x, memory, call), memory.version_now(x)
+            memory.place, memory.version = self._changed(x, memory, call), memory.version_now(x)
         return memory.place
 
-    def _written_in_place(self, x: Tensor, memory: _Memory, call: int | None) -> Place:
-        """Where the values come from that were written over those of x, none of it recorded.
+    def _memory_of(self, x: Tensor, call: int | None) -> _Memory:
+        memory = self.memories.get(id(x.array))
+        if memory is None:
+            place = number_of(x)
+            if place is None or x.tracked or self.is_named(x):
+                place = (self.add_leaf(x, call).number, 0)
+            memory = self.memories[id(x.array)] = _Memory(x, place, x._version)
+        return memory
 
-        x.mul_(y) is z = x * y on an alias of x's array, then z copied over x. So z is the last in the chain of operations
-        that began with the latest reader of the array; nothing else reads it. The source of a bare copy leaves no trace;
-        then, and where only a part was written, the writing itself becomes an operation.
-        """
-        owner = memory.owner()
-        writer = (x if owner is None or owner._version < x._version else owner).storage.writer
-        source = memory.reader
-        while source is not None and source in self.readers:
-            source = self.readers[source]
-        computed = writer.endswith("_") and writer not in ("copy_", "fill_", "zero_")
-        if computed and source is not None and self.graph.nodes[source].shape == x.shape:
-            return source, 0
-        node = self.add("operation", writer, call, shapes=[tuple(x.shape)], dtypes=[str(x.dtype)])
-        if isinstance(memory.place, tuple):
-            self.connect(memory.place, node, "x")
-        if computed and source is not None:
-            self.connect((source, 0), node, "y")
+    def _changed(self, x: Tensor, memory: _Memory, call: int | None) -> Place:
+        """Where the values of x come from after its memory was changed elsewhere: from its base, or by an unknown writer."""
+        if x.extra is not None and x.extra.view is not None:
+            parent, primitive = x.extra.view
+            place = self.place_of(parent, call)
+            node = self.add_operation(primitive, call)
+            node.writes = [self.piece_of(x.array)]
+        else:
+            owner = memory.owner()
+            writer = (x if owner is None or owner._version < x._version else owner).storage.writer
+            place = memory.place
+            node = self.add("operation", writer, call)
+        node.shapes, node.dtypes = [tuple(x.shape)], [str(x.dtype)]
+        if isinstance(place, tuple):
+            self.connect(place, node, "x")
         return node.number, 0
+
+    def observe_write(self, x: Tensor, z: Tensor, operation: str) -> None:
+        """Called when the values of z were written into x, and nothing of it was recorded.
+
+        x then comes from where z comes from. If x looks at the memory of a base, the base becomes the result of the writing.
+        """
+        if threading.get_ident() != self.thread:
+            return
+        call = self.call_of(mode.scope)
+        source = self.place_of(z, call)
+        memory = self._memory_of(x, call)
+        memory.place, memory.version = source, memory.version_now(x)
+        while x.extra is not None and x.extra.view is not None:
+            x = x.extra.view[0]
+            memory = self._memory_of(x, call)
+            node = self.add("operation", operation, call, shapes=[tuple(x.shape)], dtypes=[str(x.dtype)])
+            node.source = line_of_program()
+            node.reads = node.writes = [self.piece_of(x.array)]
+            for place, argument in ((memory.place, "x"), (source, "y")):
+                if isinstance(place, tuple):
+                    self.connect(place, node, argument)
+                else:
+                    node.settings[argument] = place
+            source = (node.number, 0)
+            memory.place, memory.version = source, memory.version_now(x)
 
     def add_inputs(self, function: Any, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         """The Tensors among the arguments, named as the function names them."""
-        given = {**dict(zip(_parameter_names(function, len(inputs)), inputs)), **keywords}
-        for name, x in _tensors_in(given):
+        for name, x in named_tensors(function, inputs, keywords):
             if id(x.array) not in self.memories:
                 node = self.add_value(x, "input", self.given.get(id(x.array), name))
                 self.memories[id(x.array)] = _Memory(x, (node.number, 0), x._version)
@@ -379,11 +262,9 @@ class _Watcher(Builder):
             self.add_output(place, self.given.get(id(z.array), name))
 
 
-def _checked(names: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    for name, x in (names or {}).items():
-        if not isinstance(x, Tensor):
-            raise OperandError(f"draw: names[{name!r}] is a {type(x).__name__}; names gives Tensors their names")
-    return dict(names or {})
+def named_tensors(function: Any, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """The Tensors among the arguments of a call, named as the function names them."""
+    return list(_tensors_in({**dict(zip(_parameter_names(function, len(inputs)), inputs)), **keywords}))
 
 
 def _parameter_names(function: Any, count: int) -> list[str]:
@@ -411,7 +292,7 @@ def _tensors_in(named: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextmanager
-def _unchanged(function: Any) -> Iterator[None]:
+def unchanged(function: Any) -> Iterator[None]:
     """Puts a module and the random numbers back as they were: training mode, buffers and their values, gradients."""
     modules = [module for _, module in walk_modules(function)] if hasattr(function, "_modules") else []
     training = [(module, module.training) for module in modules if hasattr(module, "training")]
