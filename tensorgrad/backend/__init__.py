@@ -12,20 +12,28 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.backend.choice import choose, explain
+from tensorgrad.backend.compiled import warmup
+from tensorgrad.backend.bfloat16 import BFloat16Array, BFloat16Backend, stored
 from tensorgrad.backend.fast import cpu_backend
 from tensorgrad.backend.memory import keep_freed_memory
 from tensorgrad.device import Device, as_device, replace_default_device
 from tensorgrad.errors import DeviceError, OperandError
+from tensorgrad.mode import mode
 
 __all__ = [
     "ArrayBackend",
     "array_types",
     "backend_for",
     "backend_of",
+    "choose",
+    "explain",
     "is_array",
     "is_device_name",
     "register",
     "set_default_device",
+    "stored",
+    "warmup",
     "without_warnings",
 ]
 
@@ -99,7 +107,7 @@ def backend_for(device: str | Device | None) -> ArrayBackend:
         register(backend, backend.array_type, device=chosen.type)
     backend = _by_device[chosen.type]
     backend.check_device(chosen)
-    return backend
+    return backend if mode.recorder is None else mode.recorder.backend_for(backend)
 
 
 def set_default_device(device: str | Device) -> None:
@@ -118,3 +126,5 @@ import numpy as _np  # noqa: E402  (after the registry it fills)
 
 keep_freed_memory()  # the next array takes it: a quarter less time for a training step
 register(cpu_backend(), _np.ndarray, _np.generic, device="cpu")
+register(BFloat16Backend(backend_for("cpu")), BFloat16Array)
+array_types.add(BFloat16Array)

@@ -13,8 +13,14 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend.convolution import ConvolutionKernels
+from tensorgrad.backend.loss import LossKernels
 from tensorgrad.backend.normalization import NormalizationKernels
 from tensorgrad.backend.pooling import PoolingKernels
+from tensorgrad.backend.resampling import ResamplingKernels
+from tensorgrad.backend.selection import ScanKernels
+from tensorgrad.backend.sliding import SlidingKernels
+from tensorgrad.backend.special import SpecialKernels
+from tensorgrad.backend.update import UpdateKernels
 from tensorgrad.device import Device
 
 Array = Any
@@ -25,7 +31,6 @@ ELEMENTWISE = {
     "subtract": "subtract",
     "multiply": "multiply",
     "divide": "true_divide",
-    "power": "power",
     "negative": "negative",
     "exp": "exp",
     "log": "log",
@@ -39,7 +44,22 @@ ELEMENTWISE = {
     "reciprocal": "reciprocal",
     "maximum": "maximum",
     "minimum": "minimum",
+    "fmax": "fmax",
+    "fmin": "fmin",
     "where": "where",
+    # more functions of real numbers
+    **{name: name for name in ("exp2", "expm1", "log1p", "log2", "log10", "tan", "sinh", "cosh")},
+    **{f"a{name}": f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")},
+    **{name: name for name in ("floor", "ceil", "trunc", "hypot", "logaddexp", "logaddexp2", "heaviside", "copysign")},
+    "fmod": "fmod",
+    "remainder": "remainder",
+    "floor_divide": "floor_divide",
+    # whole numbers and their bits
+    **{name: name for name in ("gcd", "lcm", "bitwise_and", "bitwise_or", "bitwise_xor")},
+    "bitwise_not": "invert",
+    "bitwise_left_shift": "left_shift",
+    "bitwise_right_shift": "right_shift",
+    # truths
     "equal": "equal",
     "not_equal": "not_equal",
     "less": "less",
@@ -48,9 +68,12 @@ ELEMENTWISE = {
     "greater_equal": "greater_equal",
     "logical_and": "logical_and",
     "logical_or": "logical_or",
+    "logical_xor": "logical_xor",
     "logical_not": "logical_not",
     "isnan": "isnan",
+    "isinf": "isinf",
     "isfinite": "isfinite",
+    "signbit": "signbit",
 }
 
 # Functions of an array and settings, with the same arguments here and there.
@@ -71,7 +94,17 @@ STRUCTURAL = (
 )
 
 
-class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
+class ArrayBackend(
+    ConvolutionKernels,
+    PoolingKernels,
+    NormalizationKernels,
+    ResamplingKernels,
+    SlidingKernels,
+    ScanKernels,
+    SpecialKernels,
+    LossKernels,
+    UpdateKernels,
+):
     """The kernels over one array library. `name` is the device type; `array_type` the type of its arrays."""
 
     name: str
@@ -108,6 +141,18 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         """A NumPy array's values as an array here."""
         return self.xp.asarray(x)
 
+    def address(self, x: Array) -> int:
+        """Of the first value in memory."""
+        return int(x.data.ptr)
+
+    def from_dlpack(self, x: Any) -> Array:
+        """An array on the memory of another library's."""
+        return self.xp.from_dlpack(x)
+
+    def to_dlpack(self, x: Array, **settings: Any) -> Any:
+        """The memory as a DLPack capsule."""
+        return x.__dlpack__(**settings)
+
     # creation
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
@@ -142,6 +187,24 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         e = xp.exp(-xp.absolute(x))
         return xp.where(x >= 0, 1, e) / (1 + e)
 
+    def power(self, x: Array, y: Any) -> Array:
+        """x^y. Of whole numbers a negative power is 0 (but for a base of 1 or -1), as in PyTorch; NumPy refuses it."""
+        xp = self.xp
+        if x.dtype.kind == "b" and (isinstance(y, bool) or y.dtype.kind == "b"):
+            return xp.power(x, y).astype(x.dtype)
+        if x.dtype.kind not in "iu" or isinstance(y, (int, float)) or y.dtype.kind != "i":
+            return xp.power(x, y)
+        upward = xp.power(x, xp.maximum(y, 0))
+        downward = xp.where(x == 1, 1, xp.where(x == -1, 1 - 2 * (y % 2), 0)).astype(upward.dtype)
+        return xp.where(y < 0, downward, upward)
+
+    def round(self, x: Array, decimals: int) -> Array:
+        """To the nearest multiple of 10^-decimals, halves to the even one."""
+        if not decimals:
+            return self.xp.rint(x)
+        scale = 10.0 ** abs(decimals)
+        return self.xp.rint(x * scale) / scale if decimals > 0 else self.xp.rint(x / scale) * scale
+
     def relu(self, x: Array) -> Array:
         return self.xp.maximum(x, 0)
 
@@ -159,6 +222,12 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
     def matmul(self, x: Array, y: Array) -> Array:
         """The product of matrices, or of stacks of them."""
         return self.xp.matmul(x, y)
+
+    def inner_product_bias(self, x: Array, w: Array, b: Array) -> Array:
+        """x w^T + b for x (..., n), w (m, n), b (m)."""
+        z = self.matmul(x, self.xp.transpose(w, (1, 0)))
+        z += b
+        return z
 
     # reductions; `axis` is a tuple of axes, None means all
 
@@ -192,25 +261,6 @@ class ArrayBackend(ConvolutionKernels, PoolingKernels, NormalizationKernels):
         """The positions of the true values, an array of indices a dimension."""
         found: tuple[Array, ...] = self.xp.nonzero(mask)
         return found
-
-    def scatter_add(self, dz: Array, index: Any, shape: tuple[int, ...]) -> Array:
-        """z = 0 of `shape`, then z[index] += dz, repeated indices adding up: the adjoint of getitem."""
-        z = self.xp.zeros(shape, dz.dtype)
-        self.xp.add.at(z, index, dz)
-        return z
-
-    def put_along_axis(self, dz: Array, index: Array, axis: int, size: int) -> Array:
-        """z = 0, z[..., index, ...] += dz along one axis of the given size: the adjoint of take_along_axis."""
-        xp = self.xp
-        axis %= dz.ndim
-        shape = dz.shape[:axis] + (size,) + dz.shape[axis + 1 :]
-        places: list[Array] = []
-        for dim, length in enumerate(dz.shape):
-            if dim == axis:
-                places.append(index)
-            else:
-                places.append(xp.arange(length).reshape((-1,) + (1,) * (dz.ndim - dim - 1)))
-        return self.scatter_add(dz, tuple(places), shape)
 
     def pad(self, x: Array, widths: tuple[tuple[int, int], ...], value: float) -> Array:
         """x with a border of `value`; keeps the order in which x lies in memory."""

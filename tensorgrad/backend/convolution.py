@@ -52,6 +52,14 @@ class ConvolutionKernels:
             z[some] = xp.matmul(weight, columns).reshape(-1, features, *outputs)
         return z
 
+    def conv2d_bias(
+        self, x: Array, w: Array, bias: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
+    ) -> Array:
+        """z = x * w + bias, bias (O) for the features; the rest as conv2d."""
+        z = self.conv2d(x, w, stride, padding, dilation, groups)
+        z += bias.reshape(-1, 1, 1)
+        return z
+
     def conv2d_input_grad(
         self, dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
     ) -> Array:

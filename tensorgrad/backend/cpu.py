@@ -7,19 +7,67 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.backend.bfloat16 import stored
+from tensorgrad.backend.loss import NumpyLossKernels
 from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
 from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels
 from tensorgrad.backend.numpy_pooling import NumpyPoolingKernels
 from tensorgrad.backend.parallel import share
+from tensorgrad.backend.selection import NumpyScanKernels
+from tensorgrad.backend.update import BlockedUpdateKernels
 from tensorgrad.device import Device
-from tensorgrad.errors import DeviceError
+from tensorgrad.dtypes import is_bfloat16
+from tensorgrad.errors import DeviceError, DtypeError
 
 #: Multiplications of a matrix product: up to the first OpenBLAS uses one thread anyway, from the second on two are worth it
 #: also on a machine that has other things to do.
 ALONE_IN_BLAS, WORTH_THREADS = 1 << 18, 1 << 23
 
 
-class CPUBackend(NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormalizationKernels, ArrayBackend):
+#: Kernels that meet infinities and nan in earnest, where NumPy would warn.
+SILENT = (
+    *("divide", "power", "reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
+    *(
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan2",
+        "sinh",
+        "cosh",
+        "acosh",
+        "atanh",
+        "hypot",
+        "logaddexp",
+        "logaddexp2",
+    ),
+    *("xlogy", "rsqrt", "sinc", "erf", "erfc", "erfcx", "entr", "log_ndtr", "xlog1py", "erfinv", "round", "cast"),
+)
+
+
+def _division(name: str, kernel: Any) -> Any:
+    """Whole numbers cannot be divided by 0, as in PyTorch; a GPU, there as here, does not look."""
+
+    def divide(x: Any, y: Any) -> Any:
+        try:
+            with numpy.errstate(all="ignore", divide="raise" if x.dtype.kind in "iu" else "ignore"):
+                return kernel(x, y)
+        except FloatingPointError:
+            raise DtypeError(f"{name}: a whole number is divided by 0; use floating-point numbers") from None
+
+    return divide
+
+
+class CPUBackend(
+    NumpyConvolutionKernels,
+    NumpyPoolingKernels,
+    NumpyNormalizationKernels,
+    NumpyScanKernels,
+    NumpyLossKernels,
+    BlockedUpdateKernels,
+    ArrayBackend,
+):
     """Kernels on numpy.ndarray."""
 
     name = "cpu"
@@ -28,8 +76,10 @@ class CPUBackend(NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormalizatio
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         # infinities and nan are values here, not reasons for a warning: log(0), 1/0, e^1000
-        for kernel in ("divide", "power", "exp", "log", "sqrt", "sin", "cos", "reciprocal"):
+        for kernel in SILENT:
             setattr(self, kernel, numpy.errstate(all="ignore")(getattr(self, kernel)))
+        for kernel in ("floor_divide", "fmod", "remainder"):
+            setattr(self, kernel, _division(kernel, getattr(self, kernel)))
 
     def matmul(self, x: Any, y: Any) -> Any:
         """x y, where two threads of BLAS would wait for each other longer than they work: in one."""
@@ -39,6 +89,37 @@ class CPUBackend(NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormalizatio
         result: list[Any] = []
         share(1, lambda _start, _stop: result.append(numpy.matmul(x, y)), worthwhile=False, matrix_products=True)
         return result[0]
+
+    def address(self, x: Any) -> int:
+        return int(x.__array_interface__["data"][0])
+
+    # bfloat16 has an array type of its own, from the moment it is made
+
+    def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
+        return stored(x)
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        return stored(super().asarray(x, dtype))
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return stored(super().empty(shape, dtype))
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return stored(super().zeros(shape, dtype))
+
+    def ones(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return stored(super().ones(shape, dtype))
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
+        return stored(super().full(shape, value, dtype))
+
+    def arange(self, start: Any, stop: Any, step: Any, dtype: Any) -> Any:
+        if is_bfloat16(dtype):
+            return stored(super().arange(start, stop, step, numpy.float32).astype(dtype))
+        return super().arange(start, stop, step, dtype)
+
+    def cast(self, x: Any, dtype: Any) -> Any:
+        return stored(super().cast(x, dtype))
 
     def check_device(self, device: Device) -> None:
         if device.index not in (None, 0):

@@ -9,7 +9,8 @@ import numpy
 
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.device import Device
-from tensorgrad.errors import DeviceError
+from tensorgrad.dtypes import is_bfloat16
+from tensorgrad.errors import DeviceError, DtypeError
 
 
 class CUDABackend(ArrayBackend):
@@ -37,7 +38,16 @@ class CUDABackend(ArrayBackend):
     def to_host(self, x: Any) -> numpy.ndarray:
         return self.xp.asnumpy(x)
 
+    def cast(self, x: Any, dtype: Any) -> Any:
+        self._refuse_bfloat16(dtype)
+        return super().cast(x, dtype)
+
+    def _refuse_bfloat16(self, dtype: Any) -> None:
+        if is_bfloat16(numpy.dtype(dtype)):
+            raise DtypeError(f"bfloat16 is not there on '{self.name}': use float16 or float32, or the CPU")
+
     def from_host(self, x: numpy.ndarray, device: Device | None = None) -> Any:
+        self._refuse_bfloat16(x.dtype)
         with self.on(device):
             return self.xp.asarray(x)
 

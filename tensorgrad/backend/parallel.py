@@ -18,7 +18,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 
-def _available() -> int:
+def available() -> int:
+    """The cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -103,7 +104,7 @@ class _Blas:
                 library.set_num_threads(count)
 
 
-_pool = _Pool(int(os.environ.get("TENSORGRAD_NUM_THREADS") or _available()))
+_pool = _Pool(int(os.environ.get("TENSORGRAD_NUM_THREADS") or available()))
 _blas = _Blas()
 _working = threading.local()  # .now: this thread is at work on a part
 

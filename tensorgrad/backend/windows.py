@@ -15,7 +15,9 @@ Sizes, strides and dilations are pairs (rows, columns); padding is (top, bottom,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tensorgrad.errors import ShapeError
 
@@ -213,3 +215,11 @@ def chunks(count: int, size: int) -> Iterator[slice]:
     size = max(1, size)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def tap_distances(channels: int, kernel: Pair, dilation: Pair, height: int, pitch: int) -> np.ndarray[Any, Any]:
+    """How far each tap (channel, row, column) lies from the first in a frame of planes of height * pitch -> (T,)."""
+    planes = np.arange(channels) * (height * pitch)
+    rows = np.arange(kernel[0]) * (dilation[0] * pitch)
+    columns = np.arange(kernel[1]) * dilation[1]
+    return (planes[:, None, None] + rows[:, None] + columns).ravel()

@@ -53,12 +53,12 @@ def test_the_kernel_files_are_found():
     assert {"array.py", "convolution.py", "pooling.py", "normalization.py"} <= {
         path.name for path in shared_kernel_files()
     }
-    assert "add" in names_asked_for(Path(tensorgrad.backend.__file__).parent / "array.py")
+    assert "absolute" in names_asked_for(Path(tensorgrad.backend.__file__).parent / "array.py")
 
 
 @needs_cupy
 @pytest.mark.parametrize(
-    "name", [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy"]
+    "name", [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy", "from_dlpack"]
 )
 def test_cupy_has_the_name(name: str):
     cupy = pytest.importorskip("cupy")
@@ -75,7 +75,8 @@ def test_cupy_takes_the_arguments(name: str):
 @needs_cupy
 def test_cupy_has_what_lies_deeper():
     cupy = pytest.importorskip("cupy")
-    assert callable(cupy.add.at)
+    assert callable(cupy.add.at) and callable(cupy.maximum.at) and callable(cupy.minimum.at)
+    assert {"shape", "strides"} <= set(inspect.signature(cupy.lib.stride_tricks.as_strided).parameters)
     assert (
         callable(cupy.cuda.Device) and callable(cupy.cuda.runtime.getDeviceCount) and callable(cupy.cuda.is_available)
     )
@@ -149,7 +150,7 @@ def test_no_way_to_the_host_by_accident(read):
         read(device_array())
 
 
-@pytest.mark.parametrize("name", ["errstate", "unstack", "vecdot", "einsum", "lib", "array_equal"])
+@pytest.mark.parametrize("name", ["errstate", "unstack", "vecdot", "einsum", "array_equal"])
 def test_names_off_the_list_are_not_there(name: str):
     with pytest.raises(AttributeError, match=name):
         getattr(standin.standin, name)

@@ -52,7 +52,10 @@ from test_pooling import (  # noqa: F401
 from test_pooling import test_inputs_are_left_alone as test_pooling_leaves_its_inputs_alone  # noqa: F401
 from test_pooling import test_keeps_the_dtype as test_pooling_keeps_the_dtype  # noqa: F401
 
-from tensorgrad.backend import fast
+from tensorgrad.backend import choice, compiled, fast
+from tensorgrad.backend.fast_convolution import FastConvolutionKernels
+from tensorgrad.backend.fast_normalization import FastNormalizationKernels
+from tensorgrad.backend.fast_pooling import FastPoolingKernels
 from tensorgrad.backend.parallel import set_thread_count, thread_count
 
 needs_numba = pytest.mark.skipif(
@@ -61,20 +64,19 @@ needs_numba = pytest.mark.skipif(
 pytestmark = needs_numba
 
 EPS = 1e-5
-FAST_ELEMENTS = fast.FAST_ELEMENTS
+FAST_ELEMENTS = compiled.FAST_ELEMENTS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Fast(OnHost, fast.FastConvolutionKernels, fast.FastPoolingKernels, fast.FastNormalizationKernels):
+class Fast(OnHost, FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels):
     pass
 
 
 @pytest.fixture(autouse=True)
 def loops_for_arrays_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "FAST_ELEMENTS", 0)
-    monkeypatch.setattr(fast, "THIN", 1 << 30)
-    monkeypatch.setattr(fast, "THIN_GRADIENT", 1 << 30)
-    monkeypatch.setattr(fast, "_numba_works", lambda: True)  # whatever TENSORGRAD_FAST says
+    monkeypatch.setattr(compiled, "FAST_ELEMENTS", 0)
+    monkeypatch.setattr(choice, "_chosen", "loops")
+    monkeypatch.setattr(compiled, "numba_works", lambda: True)  # whatever TENSORGRAD_FAST says
 
 
 @pytest.fixture(params=["alone", "shared"])
@@ -83,7 +85,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "alone":
         yield Fast()
         return
-    monkeypatch.setattr(fast, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(compiled, "SHARED_OPERATIONS", 0)
     before = thread_count()
     set_thread_count(3)
     yield Fast()
@@ -246,7 +248,7 @@ def all_maps(x: Any, dz: Any, w: Any) -> list[numpy.ndarray]:
 
 @pytest.mark.parametrize("layout", [numpy.ascontiguousarray, channels_last], ids=["contiguous", "channels last"])
 def test_threads_do_not_change_a_bit(layout: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(compiled, "SHARED_OPERATIONS", 0)
     x, dz, w = layout(draw((21, 6, 14, 15))), layout(draw((21, 6, 14, 15), 4)), draw((6, 6, 3, 3), 5)
     before = thread_count()
     try:
@@ -290,9 +292,9 @@ def test_every_loop_is_used_by_some_kernel():
 
 
 def test_small_arrays_stay_with_numpy(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast, "FAST_ELEMENTS", FAST_ELEMENTS)
-    assert not fast._takes(draw((1, 1, 8, 8)))
-    assert fast._takes(draw((4, 4, 32, 32)))
+    monkeypatch.setattr(compiled, "FAST_ELEMENTS", FAST_ELEMENTS)
+    assert not compiled.takes(draw((1, 1, 8, 8)))
+    assert compiled.takes(draw((4, 4, 32, 32)))
 
 
 @pytest.mark.parametrize(
@@ -306,8 +308,8 @@ def test_small_arrays_stay_with_numpy(monkeypatch: pytest.MonkeyPatch):
     ids=["float16", "int64", "bytes the other way round", "empty"],
 )
 def test_other_arrays_stay_with_numpy(array: numpy.ndarray):
-    assert not fast._takes(array)
-    assert not fast._takes(draw((4, 4, 32, 32)), array)
+    assert not compiled.takes(array)
+    assert not compiled.takes(draw((4, 4, 32, 32)), array)
 
 
 def run(program: str, **environment: str) -> str:
@@ -340,7 +342,9 @@ def test_the_environment_switches_it_off():
 def test_without_numba_the_numpy_kernels_serve():
     program = f"import sys\nsys.modules['numba'] = None\n{POOL}print(type(fast.cpu_backend()).__name__, fast.why_not())"
     # the import of tensorgrad has asked already, and must ask again
-    printed = run("import importlib.util as u\nu.find_spec = lambda name: None\nfast.why_not.cache_clear()\n" + program)
+    ask_again = "import importlib.util as u\nu.find_spec = lambda name: None\n"
+    ask_again += "from tensorgrad.backend import compiled\ncompiled.why_not.cache_clear()\n"
+    printed = run(ask_again + program)
     assert printed.startswith("CPUBackend Numba is not installed")
 
 

@@ -207,4 +207,4 @@ def test_the_environment_sets_the_number_of_threads(value: str, wanted: str | No
     code = "from tensorgrad.backend.parallel import thread_count; print(thread_count())"
     environment = {**os.environ, "TENSORGRAD_NUM_THREADS": value}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert printed.stdout.strip() == (wanted or str(parallel._available()))
+    assert printed.stdout.strip() == (wanted or str(parallel.available()))

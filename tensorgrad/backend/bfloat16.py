@@ -1,0 +1,126 @@
+"""bfloat16 on the processor: stored in 16 bits, computed in float32, as PyTorch does it.
+
+NumPy knows the dtype (from the package ml_dtypes) but mixes it badly: beside a Python number it becomes float32, and a long
+sum stands still once it is 256 times its next term. So arrays of it have a type of their own, `BFloat16Array`, and with it
+a backend of their own: its kernels widen what goes in, and narrow what comes out. Operators between arrays do the same.
+The mathematics above never notices, and arrays of other dtypes pay nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from tensorgrad.device import Device
+from tensorgrad.dtypes import is_bfloat16
+
+Array = Any
+
+#: Kernels that move values and do not compute: they work on bfloat16 as it is.
+MOVING = (
+    "broadcast_to concatenate copy empty_like expand_dims flip getitem may_share_memory ones_like reshape stack take_along_axis "
+    "transpose unslice zeros_like"
+).split()
+
+
+class BFloat16Array(numpy.ndarray[Any, Any]):
+    """A NumPy array of dtype bfloat16."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
+        found = getattr(ufunc, method)(*[widened(x) for x in inputs], **settings)
+        if out is None:
+            return narrowed(found)
+        (target,) = out
+        target[...] = found
+        return target
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Any:
+        if function is numpy.where:  # found by the type of the condition, not by ours
+            return narrowed(numpy.where(*widened(tuple(arguments))))
+        return numpy.ndarray.__array_function__(self, function, types, arguments, settings)
+
+    def __array_finalize__(self, source: Any) -> None:
+        """Nothing to hand on: the dtype says it all."""
+
+    def __getitem__(self, index: Any) -> Any:
+        found = numpy.ndarray.__getitem__(self, index)
+        return found if isinstance(found, numpy.ndarray) else _viewed(numpy.asarray(found, self.dtype))
+
+    def astype(self, dtype: Any, *arguments: Any, **settings: Any) -> Any:
+        found = self.view(numpy.ndarray).astype(dtype, *arguments, **settings)
+        return stored(found)
+
+
+def _viewed(x: numpy.ndarray) -> Array:
+    return x.view(BFloat16Array)
+
+
+def stored(x: Any) -> Any:
+    """A NumPy array as it stands on a Tensor: one of dtype bfloat16 in its own type, others as they are."""
+    return _viewed(x) if type(x) is numpy.ndarray and is_bfloat16(x.dtype) else x
+
+
+def widened(x: Any) -> Any:
+    """Arrays of bfloat16 as float32, also inside of lists and tuples; everything else as it is."""
+    if isinstance(x, BFloat16Array):
+        return x.view(numpy.ndarray).astype(numpy.float32)
+    if isinstance(x, (list, tuple)):
+        parts = [widened(part) for part in x]
+        return parts if type(x) is list else tuple(parts)
+    return x
+
+
+def narrowed(x: Any) -> Any:
+    """What a kernel computed in float32, in bfloat16 again."""
+    if isinstance(x, tuple):
+        return tuple(narrowed(part) for part in x)
+    if isinstance(x, (numpy.ndarray, numpy.generic)) and x.dtype == numpy.float32:
+        import ml_dtypes
+
+        return _viewed(numpy.asarray(x).astype(ml_dtypes.bfloat16))
+    return x
+
+
+class BFloat16Backend:
+    """The kernels of another backend on arrays of bfloat16: widened, computed, narrowed."""
+
+    name = "cpu"
+    array_type = BFloat16Array
+
+    def __init__(self, wide: Any) -> None:
+        self.wide = wide
+
+    def __getattr__(self, name: str) -> Any:
+        kernel = getattr(self.wide, name)
+        if not callable(kernel):
+            return kernel
+
+        def narrow_kernel(*arguments: Any, **settings: Any) -> Any:
+            wide_settings = {key: widened(value) for key, value in settings.items()}
+            return narrowed(kernel(*[widened(x) for x in arguments], **wide_settings))
+
+        chosen = self._moving(kernel) if name in MOVING else narrow_kernel
+        setattr(self, name, chosen)  # made once
+        return chosen
+
+    @staticmethod
+    def _moving(kernel: Any) -> Any:
+        def move(*arguments: Any, **settings: Any) -> Any:
+            return stored(kernel(*arguments, **settings))
+
+        return move
+
+    def where(self, condition: Array, x: Any, y: Any) -> Array:
+        return narrowed(self.wide.where(condition, widened(x), widened(y)))
+
+    def cast(self, x: Array, dtype: Any) -> Array:
+        return x.astype(dtype)
+
+    def device_of(self, x: Array) -> Device:
+        return Device("cpu")
+
+    def to_host(self, x: Array) -> numpy.ndarray:
+        return x.view(numpy.ndarray)

@@ -1,0 +1,234 @@
+"""Passes over rows of points in float32: batch normalisation, ReLU, sums. Memory-bound; one pass reads each array once.
+
+x is (P, C): the points of channels-last images, one row each, channels side by side. A block of BLOCK rows is taken one register
+of channels after the other, so that sums stay in registers and a second look at the block finds it in cache. Sums
+over a block are float32, sums of blocks float64. The last register of a row is filled up with zeros.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorgrad.backend.numba_simd import inline, kernel, numba
+
+if numba is not None:
+    from tensorgrad.backend.numba_simd import (
+        LANES,
+        arg,
+        bc,
+        fma,
+        get,
+        get_double,
+        ld,
+        ld_first,
+        put_double,
+        relu,
+        st,
+        st_first,
+        where_positive,
+    )
+
+    WIDTH = LANES * 4
+#: Rows whose sums are taken in float32.
+BLOCK = 64
+
+
+@inline
+def _ld(address, left):  # type: ignore[no-untyped-def]
+    """A register, or what is left of a row."""
+    return ld(address) if left >= LANES else ld_first(address, left)
+
+
+@inline
+def _st(address, x, left):  # type: ignore[no-untyped-def]
+    if left >= LANES:
+        st(address, x)
+    else:
+        st_first(address, x, left)
+
+
+@kernel
+def moments(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """The means (parts, C) and sums of squared deviations from them (parts, C), float64, of this part's rows. Items: rows.
+
+    Deviations are taken from the mean of their block, and blocks joined as T. Chan, G. Golub and R. LeVeque do ("Updating
+    Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979): a large mean costs no digits.
+    """
+    x, channels, means, squares = (
+        arg(a, 0),
+        arg(a, 1),
+        arg(a, 2) + part * arg(a, 1) * 8,
+        arg(a, 3) + part * arg(a, 1) * 8,
+    )
+    scratch = arg(a, 4) + thread * 3 * WIDTH
+    line = channels * 4
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        seen = first - start
+        for c in range(0, channels, LANES):
+            left = channels - c
+            column = x + first * line + c * 4
+            total = bc(np.float32(0))
+            for r in range(count):
+                total = total + _ld(column + r * line, left)
+            mean = total * bc(np.float32(1) / np.float32(count))
+            rest, square = bc(np.float32(0)), bc(np.float32(0))
+            for r in range(count):
+                deviation = _ld(column + r * line, left) - mean
+                rest = rest + deviation
+                square = fma(deviation, deviation, square)
+            st(scratch, mean)
+            st(scratch + WIDTH, rest)
+            st(scratch + 2 * WIDTH, square)
+            for k in range(min(LANES, left)):
+                # the rounding of the block's mean is itself a mean that is left over
+                more = np.float64(get(scratch + WIDTH + k * 4)) / count
+                of_block = np.float64(get(scratch + k * 4)) + more
+                deviations = np.float64(get(scratch + 2 * WIDTH + k * 4)) - count * more * more
+                place = (c + k) * 8
+                if seen == 0:
+                    put_double(means + place, of_block)
+                    put_double(squares + place, deviations)
+                else:
+                    before = get_double(means + place)
+                    apart = of_block - before
+                    put_double(means + place, before + apart * count / (seen + count))
+                    joined = get_double(squares + place) + deviations
+                    put_double(squares + place, joined + apart * apart * seen * count / (seen + count))
+
+
+@kernel
+def normalize(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """y = (x - mean) * scale + shift. Items: rows."""
+    x, y, channels, mean, scale, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
+    line = channels * 4
+    whole = channels - channels % LANES
+    for r in range(start, stop):
+        row, result = x + r * line, y + r * line
+        for c in range(0, whole * 4, WIDTH):
+            st(result + c, fma(ld(row + c) - ld(mean + c), ld(scale + c), ld(shift + c)))
+        if whole < channels:
+            c, left = whole * 4, channels - whole
+            z = fma(ld_first(row + c, left) - ld(mean + c), ld(scale + c), ld(shift + c))
+            st_first(result + c, z, left)
+
+
+@kernel
+def shifted(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """y = x + shift. Items: rows."""
+    x, y, channels, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    line = channels * 4
+    for r in range(start, stop):
+        row, result = x + r * line, y + r * line
+        for c in range(0, channels, LANES):
+            left = channels - c
+            _st(result + c * 4, _ld(row + c * 4, left) + ld(shift + c * 4), left)
+
+
+@kernel
+def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """The sums of dz and of dz * (x - mean), each (parts, C), float64, over this part's rows. Items: rows."""
+    dz, x, channels, mean = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    sums, along = arg(a, 4) + part * channels * 8, arg(a, 5) + part * channels * 8
+    scratch = arg(a, 6) + thread * 2 * WIDTH
+    line = channels * 4
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        for c in range(0, channels, LANES):
+            left = channels - c
+            place = first * line + c * 4
+            centre = ld(mean + c * 4)
+            total, product = bc(np.float32(0)), bc(np.float32(0))
+            total_2, product_2 = total, product
+            for r in range(0, count - 1, 2):
+                d = _ld(dz + place + r * line, left)
+                e = _ld(dz + place + (r + 1) * line, left)
+                total = total + d
+                total_2 = total_2 + e
+                product = fma(d, _ld(x + place + r * line, left) - centre, product)
+                product_2 = fma(e, _ld(x + place + (r + 1) * line, left) - centre, product_2)
+            if count % 2:
+                d = _ld(dz + place + (count - 1) * line, left)
+                total = total + d
+                product = fma(d, _ld(x + place + (count - 1) * line, left) - centre, product)
+            st(scratch, total + total_2)
+            st(scratch + WIDTH, product + product_2)
+            for k in range(min(LANES, left)):
+                at = (c + k) * 8
+                one, other = np.float64(get(scratch + k * 4)), np.float64(get(scratch + WIDTH + k * 4))
+                if first > start:
+                    one += get_double(sums + at)
+                    other += get_double(along + at)
+                put_double(sums + at, one)
+                put_double(along + at, other)
+
+
+@kernel
+def column_sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """The sums of x's rows, (parts, C), float64, over this part's rows. Items: rows."""
+    x, channels, sums, scratch = arg(a, 0), arg(a, 1), arg(a, 2) + part * arg(a, 1) * 8, arg(a, 3) + thread * WIDTH
+    line = channels * 4
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        for c in range(0, channels, LANES):
+            left = channels - c
+            column = x + first * line + c * 4
+            total, total_2 = bc(np.float32(0)), bc(np.float32(0))
+            for r in range(0, count - 1, 2):
+                total = total + _ld(column + r * line, left)
+                total_2 = total_2 + _ld(column + (r + 1) * line, left)
+            if count % 2:
+                total = total + _ld(column + (count - 1) * line, left)
+            st(scratch, total + total_2)
+            for k in range(min(LANES, left)):
+                one = np.float64(get(scratch + k * 4))
+                if first > start:
+                    one += get_double(sums + (c + k) * 8)
+                put_double(sums + (c + k) * 8, one)
+
+
+@kernel
+def gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = (dz - (x - mean) * slope - shift) * scale. Items: rows."""
+    dz, x, dx, channels = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    mean, slope, shift, scale = arg(a, 4), arg(a, 5), arg(a, 6), arg(a, 7)
+    line = channels * 4
+    for r in range(start, stop):
+        cotangent, row, result = dz + r * line, x + r * line, dx + r * line
+        for c in range(0, channels, LANES):
+            left, at = channels - c, c * 4
+            d, deviation = _ld(cotangent + at, left), _ld(row + at, left) - ld(mean + at)
+            _st(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * ld(scale + at), left)
+
+
+@kernel
+def positive(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = max(x, 0). Items: LANES numbers."""
+    x, z, count = arg(a, 0), arg(a, 1), arg(a, 2)
+    for i in range(start, min(stop, count // LANES)):
+        st(z + i * WIDTH, relu(ld(x + i * WIDTH)))
+    if stop > count // LANES and count % LANES:
+        at = count // LANES * WIDTH
+        st_first(z + at, relu(ld_first(x + at, count % LANES)), count % LANES)
+
+
+@kernel
+def positive_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = dz where z > 0, else 0. Items: LANES numbers."""
+    dz, z, dx, count = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    for i in range(start, min(stop, count // LANES)):
+        st(dx + i * WIDTH, where_positive(ld(z + i * WIDTH), ld(dz + i * WIDTH)))
+    if stop > count // LANES and count % LANES:
+        at, left = count // LANES * WIDTH, count % LANES
+        st_first(dx + at, where_positive(ld_first(z + at, left), ld_first(dz + at, left)), left)
+
+
+@kernel
+def total(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = x + y. Items: LANES numbers."""
+    x, y, z, count = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    for i in range(start, min(stop, count // LANES)):
+        st(z + i * WIDTH, ld(x + i * WIDTH) + ld(y + i * WIDTH))
+    if stop > count // LANES and count % LANES:
+        at, left = count // LANES * WIDTH, count % LANES
+        st_first(z + at, ld_first(x + at, left) + ld_first(y + at, left), left)
