@@ -18,9 +18,6 @@ from typing import Any, NamedTuple
 import numpy
 
 from benchmarks.duel import duel
-from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
-from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels
-from tensorgrad.backend.numpy_pooling import NumpyPoolingKernels
 
 Step = Callable[[], Any]
 
@@ -72,10 +69,6 @@ KINDS = {
 }
 
 
-class Kernels(NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormalizationKernels):
-    xp = numpy
-
-
 def _normal(*shape: int) -> numpy.ndarray:
     return numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
 
@@ -88,7 +81,9 @@ def _as_our_layers_leave_it(x: numpy.ndarray) -> numpy.ndarray:
 
 def ours(name: str, kernel: str) -> Step:
     """A call of our kernel without arguments."""
-    layer, kernels = LAYERS[name], Kernels()
+    from tensorgrad.backend import backend_for
+
+    layer, kernels = LAYERS[name], backend_for("cpu")
     size = layer.size, layer.size
     x = _as_our_layers_leave_it(_normal(layer.images, layer.channels, *size))
     window, stride, padding = (layer.kernel,) * 2, (layer.stride,) * 2, (layer.padding,) * 4

@@ -19,7 +19,7 @@ epochs = 8 if "--quick" in sys.argv else 60
 
 prepare = [T.ToDtype(np.float32, scale=16), T.Resize(32)]  # 8x8 of 0 to 16 -> 32x32 of 0 to 1
 normalize = T.Normalize(mean=0.31, std=0.38)
-change = T.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=5)
+change = T.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=5, interpolation="bilinear")
 train_set = Digits(train=True, transform=T.Compose([*prepare, change, normalize]))
 test_set = Digits(train=False, transform=T.Compose([*prepare, normalize]))
 train_loader = DataLoader(train_set, batch_size=64, shuffle=True)

@@ -8,46 +8,33 @@
 tensor([2., 4., 6.])
 """
 
+from typing import Any as _Any
+
 import tensorgrad.ops.methods  # gives Tensor its operators and methods
 from tensorgrad.backend import set_default_device
-from tensorgrad.creation import (
-    arange,
-    as_tensor,
-    empty,
-    empty_like,
-    eye,
-    from_numpy,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    rand,
-    rand_like,
-    randint,
-    randn,
-    randn_like,
-    randperm,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from tensorgrad.creation import *
 from tensorgrad.device import Device, get_default_device
 from tensorgrad.dtypes import (
+    can_cast,
     double,
+    finfo,
     float16,
     float32,
     float64,
     get_default_dtype,
     half,
+    iinfo,
     int8,
     int16,
     int32,
     int64,
     long,
+    promote_types,
     set_default_dtype,
+    short,
     uint8,
 )
+from tensorgrad.io.files import load, save
 from tensorgrad.mode import (
     enable_grad,
     inference_mode,
@@ -55,13 +42,33 @@ from tensorgrad.mode import (
     no_grad,
     set_grad_enabled,
 )
+from tensorgrad.ops.about import *
 from tensorgrad.ops.arithmetic import *
+from tensorgrad.ops.arranging import *
+from tensorgrad.ops.binary import *
+from tensorgrad.ops.broadcasting import *
+from tensorgrad.ops.cumulative import *
+from tensorgrad.ops.diagonals import *
+from tensorgrad.ops.einsum import *
 from tensorgrad.ops.elementwise import *
-from tensorgrad.ops.indexing import *
+from tensorgrad.ops.fills import *
+from tensorgrad.ops.interop import *
+from tensorgrad.ops.joining import *
+from tensorgrad.ops.logic import *
 from tensorgrad.ops.loss import *
 from tensorgrad.ops.matmul import *
+from tensorgrad.ops.norm import *
+from tensorgrad.ops.picking import *
+from tensorgrad.ops.products import *
 from tensorgrad.ops.reduction import *
+from tensorgrad.ops.scatter import *
 from tensorgrad.ops.shape import *
+from tensorgrad.ops.sorting import *
+from tensorgrad.ops.splitting import *
+from tensorgrad.ops.statistics import *
+from tensorgrad.ops.unary import *
+from tensorgrad.ops.unique import *
+from tensorgrad.printing import set_printoptions
 from tensorgrad.random import (
     Generator,
     get_rng_state,
@@ -69,6 +76,7 @@ from tensorgrad.random import (
     manual_seed,
     set_rng_state,
 )
+from tensorgrad.sampling import *
 from tensorgrad.tensor import (
     Tensor,
 )
@@ -76,9 +84,10 @@ from tensorgrad.version import __version__
 
 abs = absolute
 bool = tensorgrad.dtypes.bool_
+float = float32
+int = int32
 concat = cat
-div = divide
-eq, ge, gt, le, lt, ne = equal, greater_equal, greater, less_equal, less, not_equal
+divide = div
 mul = multiply
 neg = negative
 pow = power
@@ -87,16 +96,54 @@ sub = subtract
 
 # the parts a user reaches as tensorgrad.nn and so on; they stand on everything above
 import tensorgrad.autograd  # noqa: E402
+import tensorgrad.linalg  # noqa: E402
 import tensorgrad.nn  # noqa: E402
 import tensorgrad.optim  # noqa: E402
+import tensorgrad.optim.swa_utils  # noqa: E402
+import tensorgrad.special  # noqa: E402
+from tensorgrad.nn.functional import (  # noqa: E402
+    adaptive_avg_pool1d,
+    avg_pool1d,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    group_norm,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pixel_shuffle,
+    pixel_unshuffle,
+    rms_norm,
+)
+
+
+def _graph(self: "Tensor", **options: "_Any") -> "_Any":
+    """A picture of how it was computed: tensorgrad.graph.draw(self, **options)."""
+    from tensorgrad.graph import draw
+
+    return draw(self, **options)
+
+
+Tensor.graph = _graph  # type: ignore[method-assign, assignment]  # pictures stand on Tensors, so only the roof can give them to Tensors
 
 
 def __getattr__(name: str) -> object:
     """The parts that few programs need are imported when they are first asked for."""
-    if name in ("data", "graph", "io", "models", "train"):
+    if name in ("data", "func", "graph", "io", "models", "train", "utils"):
         import importlib
 
         return importlib.import_module(f"tensorgrad.{name}")
+    if name == "bfloat16":
+        return tensorgrad.dtypes.bfloat16
+    if name == "compile":
+        from tensorgrad.replay import compile
+
+        return compile
     raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
 
 
@@ -106,71 +153,95 @@ __all__ = [
     "Tensor",
     "__version__",
     "abs",
-    "arange",
-    "as_tensor",
+    "adaptive_avg_pool1d",
     "autograd",
+    "avg_pool1d",
     "bool",
+    "can_cast",
+    "channel_shuffle",
+    "compile",
     "concat",
-    "div",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "double",
-    "empty",
-    "empty_like",
     "enable_grad",
-    "eq",
-    "eye",
+    "finfo",
+    "float",
     "float16",
     "float32",
     "float64",
-    "from_numpy",
-    "full",
-    "full_like",
-    "ge",
     "get_default_device",
     "get_default_dtype",
     "get_rng_state",
-    "gt",
+    "group_norm",
     "half",
+    "iinfo",
     "inference_mode",
     "initial_seed",
+    "int",
     "int8",
     "int16",
     "int32",
     "int64",
     "is_grad_enabled",
-    "le",
-    "linspace",
+    "layer_norm",
+    "linalg",
+    "load",
     "long",
-    "lt",
     "manual_seed",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "mul",
-    "ne",
     "neg",
     "nn",
     "no_grad",
-    "ones",
-    "ones_like",
     "optim",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
-    "rand",
-    "rand_like",
-    "randint",
-    "randn",
-    "randn_like",
-    "randperm",
+    "promote_types",
+    "rms_norm",
+    "save",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_printoptions",
     "set_rng_state",
+    "short",
+    "special",
     "sub",
-    "tensor",
     "uint8",
-    "zeros",
-    "zeros_like",
 ]
+__all__ += tensorgrad.creation.__all__
+__all__ += tensorgrad.ops.about.__all__
 __all__ += tensorgrad.ops.arithmetic.__all__
+__all__ += tensorgrad.ops.arranging.__all__
+__all__ += tensorgrad.ops.binary.__all__
+__all__ += tensorgrad.ops.broadcasting.__all__
+__all__ += tensorgrad.ops.cumulative.__all__
+__all__ += tensorgrad.ops.diagonals.__all__
+__all__ += tensorgrad.ops.einsum.__all__
 __all__ += tensorgrad.ops.elementwise.__all__
-__all__ += tensorgrad.ops.indexing.__all__
+__all__ += tensorgrad.ops.fills.__all__
+__all__ += tensorgrad.ops.interop.__all__
+__all__ += tensorgrad.ops.joining.__all__
+__all__ += tensorgrad.ops.logic.__all__
 __all__ += tensorgrad.ops.loss.__all__
 __all__ += tensorgrad.ops.matmul.__all__
+__all__ += tensorgrad.ops.norm.__all__
+__all__ += tensorgrad.ops.picking.__all__
+__all__ += tensorgrad.ops.products.__all__
 __all__ += tensorgrad.ops.reduction.__all__
+__all__ += tensorgrad.ops.scatter.__all__
 __all__ += tensorgrad.ops.shape.__all__
+__all__ += tensorgrad.ops.sorting.__all__
+__all__ += tensorgrad.ops.splitting.__all__
+__all__ += tensorgrad.ops.statistics.__all__
+__all__ += tensorgrad.ops.unary.__all__
+__all__ += tensorgrad.ops.unique.__all__
+__all__ += tensorgrad.sampling.__all__

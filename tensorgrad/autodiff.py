@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorgrad.anomaly import explain_error, refuse_nan
 from tensorgrad.backend import array_types, backend_of, without_warnings
-from tensorgrad.errors import ArgumentError, DtypeError, GraphError, OperandError, ShapeError
-from tensorgrad.gradient_hooks import run_hooks
+from tensorgrad.anomaly import explain_error, refuse_nan
+from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
+from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.tensor import Tensor
 
 _leaf_lock = threading.Lock()
@@ -59,7 +59,11 @@ def run_backward(
                 if place in own and not isinstance(g, Tensor):
                     before += g
                 else:
-                    pending[place] = total = before + g
+                    if type(before) in array_types and type(g) in array_types:
+                        total = backend_of(before).add(before, g)
+                    else:
+                        total = before + g
+                    pending[place] = total
                     if type(total) in array_types:  # not NumPy's scalars, nor Tensors
                         own.add(place)
                     else:
@@ -238,9 +242,7 @@ def _first_cotangent(root: Tensor, given: Tensor | None, operation: str) -> Tens
         raise OperandError(f"{operation}: the gradient is a {type(given).__name__}; give a Tensor or None")
     if given.shape != root.shape:
         raise ShapeError(f"{operation}: the gradient has shape {given.shape}; the output has shape {root.shape}")
-    if given.dtype != root.dtype:
-        raise DtypeError(f"{operation}: the gradient has dtype {given.dtype}; the output has dtype {root.dtype}")
-    return given
+    return given if given.dtype == root.dtype else tape.cast(given, root.dtype)  # type: ignore[no-any-return]
 
 
 def _starts(

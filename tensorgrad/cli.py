@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tensorgrad.commands import check as check_command
+from tensorgrad.commands import graph as graph_command
+from tensorgrad.commands import summary as summary_command
 from tensorgrad.errors import TensorgradError
 from tensorgrad.train.recipes import DATASETS, MODELS, Recipe, find_recipe
 from tensorgrad.version import __version__
@@ -22,8 +25,10 @@ examples:
   tensorgrad train lenet5                      train LeNet-5 on 1,797 handwritten digits that come with the library
   tensorgrad train lenet5 --data mnist         the same on MNIST, downloaded at the first use
   tensorgrad graph lenet5 -o lenet5.svg        draw what LeNet-5 computes
+  tensorgrad summary vgg16                     the layers of VGG-16 with what each costs
+  tensorgrad check                             check every derivative of the library against differences
 
-`tensorgrad train --help` and `tensorgrad graph --help` explain each command.
+`tensorgrad COMMAND --help` explains each command.
 """
 
 TRAINING = """\
@@ -53,14 +58,6 @@ examples:
   tensorgrad train lenet5 --data fashion-mnist --device cuda     on an NVIDIA GPU, with CuPy
   tensorgrad train lenet5 --quiet | tail -n 1                    only the result
 """
-
-DRAWING = """\
-examples:
-  tensorgrad graph lenet5                      writes lenet5.svg
-  tensorgrad graph lenet5 -o lenet5.pdf        .svg, .png and .pdf are drawn by the program `dot` (Graphviz)
-  tensorgrad graph lenet5 -o lenet5.dot        .dot is the text that `dot` reads; this needs no program
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for an error, 128 + n when signal n stopped it (Ctrl-C: 130)."""
@@ -141,12 +138,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--quiet", action="store_true", help="print the last line only")
     train.set_defaults(run=_train)
 
-    graph = _command(commands, "graph", "draw what a model computes", DRAWING)
-    graph.add_argument("model", choices=MODELS, help="what to draw: %(choices)s")
-    graph.add_argument(
-        "-o", "--out", type=Path, metavar="FILE", help="file to write: .svg, .png, .pdf or .dot (MODEL.svg)"
-    )
-    graph.set_defaults(run=_graph)
+    graph_command.add(_command(commands, "graph", "draw what a network computes", graph_command.EPILOG))
+    summary_command.add(_command(commands, "summary", "print the table of a network", summary_command.EPILOG))
+    check_command.add(_command(commands, "check", "check derivatives against differences", check_command.EPILOG))
     return top
 
 
@@ -196,14 +190,6 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if options.lr is not None:
         changes["optimizer_arguments"] = {**recipe.optimizer_arguments, "lr": options.lr}
     return dataclasses.replace(recipe, **changes)
-
-
-def _graph(options: argparse.Namespace) -> int:
-    from tensorgrad.train.job import build_model, draw_model
-
-    recipe = find_recipe(options.model, DATASETS[0])
-    print(draw_model(build_model(recipe)).save(options.out or Path(f"{options.model}.svg")))
-    return 0
 
 
 def _count(text: str) -> int:

@@ -30,6 +30,10 @@ class ArgumentError(TensorgradError, ValueError):
     """A setting out of its range."""
 
 
+class RangeError(TensorgradError, RuntimeError):
+    """A setting out of its range, where PyTorch's own error is a RuntimeError."""
+
+
 class OperandError(TensorgradError, TypeError):
     """A value of a type the operation cannot take."""
 
@@ -52,3 +56,7 @@ class DimensionError(TensorgradError, IndexError):
 
 class StateError(TensorgradError, RuntimeError):
     """A saved state that does not fit what it is loaded into."""
+
+
+class UnsupportedError(TensorgradError, NotImplementedError):
+    """What is not done here; the message says what to use instead."""

@@ -12,7 +12,6 @@ from tensorgrad.autodiff import hvp
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeError
 from tensorgrad.mode import enable_grad, mode
-from tensorgrad.ops import shape
 from tensorgrad.primitive import tape
 from tensorgrad.random import default_generator
 from tensorgrad.tensor import Tensor
@@ -469,11 +468,11 @@ def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[s
     if not models:
         raise ArgumentError("stack_module_state: got no models")
     parameters = {
-        name: shape.stack([dict(model.named_parameters())[name].detach() for model in models]).requires_grad_()
+        name: tape.stack([dict(model.named_parameters())[name].detach() for model in models], 0).requires_grad_()
         for name, _ in models[0].named_parameters()
     }
     buffers = {
-        name: shape.stack([dict(model.named_buffers())[name].detach() for model in models])
+        name: tape.stack([dict(model.named_buffers())[name].detach() for model in models], 0)
         for name, _ in models[0].named_buffers()
     }
     return parameters, buffers
@@ -517,7 +516,7 @@ def vmap(
         for i in range(size):
             if randomness == "same":
                 default_generator.set_state(state)
-            slices = [x if d is None else shape.unbind(x, d)[i] for x, d in zip(given, dims_in)]
+            slices = [x if d is None else x.unbind(d)[i] for x, d in zip(given, dims_in)]
             outs.append(func(*like(args, iter(slices)), **kwargs))
             if randomness == "error" and default_generator.get_state() != state:
                 default_generator.set_state(state)
@@ -526,7 +525,7 @@ def vmap(
             raise ArgumentError("vmap: the mapped dimension has size 0, so there is no result to take the form from")
         dims_out = _dims_like(outs[0], out_dims, "out_dims")
         columns = zip(*[leaves(out) for out in outs])
-        return like(outs[0], iter([shape.stack(list(column), d) for column, d in zip(columns, dims_out)]))
+        return like(outs[0], iter([tape.stack(list(column), d) for column, d in zip(columns, dims_out)]))
 
     return mapped
 

@@ -94,9 +94,9 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], An
     if not self.tracked or self.node is not None:
         raise GraphError("register_post_accumulate_grad_hook: only a leaf that requires grad collects gradients")
     extra = self.make_extra()
-    if extra.after is None:
-        extra.after = {}
-    return register(extra.after, hook)
+    hooks: dict[int, Callable[[Tensor], Any]] = extra.after or {}
+    extra.after = hooks
+    return register(hooks, hook)
 
 
 def retain_grad(self: Tensor) -> None:

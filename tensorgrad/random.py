@@ -7,20 +7,37 @@ same seed gives the same numbers on the CPU and on a GPU.
 from __future__ import annotations
 
 import copy
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy
 
 from tensorgrad.backend import backend_for
+from tensorgrad.backend.parallel import share
 from tensorgrad.device import Device, as_device
+from tensorgrad.mode import mode
+
+_PIECE = 1 << 20  # numbers drawn from one stream
 
 
 def _moved(values: numpy.ndarray, device: str | Device | None) -> Any:
     chosen = as_device(device)
     return backend_for(chosen).from_host(values, chosen)
+
+
+def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that draws: where a step is recorded, every replay draws anew."""
+
+    @functools.wraps(draw)
+    def drawn(self: Generator, *arguments: Any, **named: Any) -> Any:
+        if mode.recorder is None:
+            return draw(self, *arguments, **named)
+        return mode.recorder.host(functools.partial(draw, self, **named), arguments, draw.__name__, gives=True)
+
+    return drawn
 
 
 class Generator:
@@ -71,17 +88,45 @@ class Generator:
         self._seed = state["seed"]
         self.numpy.bit_generator.state = copy.deepcopy(state["state"])
 
+    @_drawn
     def uniform(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
         """An array of numbers drawn evenly from [0, 1)."""
-        wide = numpy.dtype(dtype).itemsize > 4
-        values = self.numpy.random(shape, numpy.float64 if wide else numpy.float32)
-        return _moved(numpy.asarray(values).astype(dtype, copy=False), device)
+        return _moved(self._new(shape, dtype, "random"), device)
 
+    @_drawn
     def normal(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
         """An array of numbers drawn from the standard normal distribution."""
-        wide = numpy.dtype(dtype).itemsize > 4
-        values = self.numpy.standard_normal(shape, numpy.float64 if wide else numpy.float32)
-        return _moved(numpy.asarray(values).astype(dtype, copy=False), device)
+        return _moved(self._new(shape, dtype, "standard_normal"), device)
+
+    def _new(self, shape: tuple[int, ...], dtype: Any, kind: str) -> numpy.ndarray:
+        values = numpy.empty(shape, numpy.float64 if numpy.dtype(dtype).itemsize > 4 else numpy.float32)
+        self.fill(values, kind)
+        return values.astype(dtype, copy=False)
+
+    def fill(self, values: numpy.ndarray, kind: str, factor: float = 1.0, shift: float = 0.0) -> None:
+        """Draw into a contiguous host array of float32 or float64: factor x + shift, x 'random' or 'standard_normal'.
+
+        A large one is drawn in pieces, each from a stream of its own, side by side: a network's weights are drawn in the
+        time that their memory takes. The numbers do not depend on how many threads there are.
+        """
+        flat = values.reshape(-1)
+        pieces = -(-flat.size // _PIECE)
+        if pieces > 1:
+            seeds = self.numpy.integers(0, 2**63, size=pieces, dtype=numpy.int64)
+            streams = [numpy.random.default_rng(int(seed)) for seed in seeds]
+        else:
+            pieces, streams = 1, [self.numpy]
+
+        def draw(start: int, stop: int) -> None:
+            for number in range(start, stop):
+                piece = flat[number * _PIECE : (number + 1) * _PIECE]
+                getattr(streams[number], kind)(out=piece, dtype=piece.dtype.type)
+                if factor != 1.0:
+                    piece *= factor
+                if shift != 0.0:
+                    piece += shift
+
+        share(pieces, draw, worthwhile=pieces > 1)
 
 
 class _Standing(threading.local):

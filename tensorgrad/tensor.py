@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy import ndarray
 
-from tensorgrad.backend import backend_of, is_array
+from tensorgrad.backend import backend_of, is_array, stored
 from tensorgrad.device import Device
 from tensorgrad.dtypes import DType, get_default_dtype, is_floating
 from tensorgrad.errors import ArgumentError, DeviceError, DtypeError, GraphError, OperandError, ShapeError
@@ -99,7 +99,7 @@ class Tensor(Methods):
                 raise OperandError(
                     f"Tensor: got {type(data).__name__}; give an array, or use tensorgrad.tensor(data) for numbers and lists"
                 )
-        self.array = data
+        self.array = stored(data) if data.dtype.kind == "V" else data  # bfloat16 has an array type of its own
         self.tracked = False
         self.node = None
         self.extra = None
@@ -297,8 +297,11 @@ class Tensor(Methods):
 
     # the host
 
-    def numpy(self) -> numpy.ndarray:
-        """The values as a NumPy array on the same memory; only for a Tensor on the CPU that needs no gradient."""
+    def numpy(self, *, force: bool = False) -> numpy.ndarray:
+        """The values as a NumPy array on the same memory; only for a Tensor on the CPU that needs no gradient, unless
+        forced: then detached and moved first."""
+        if force:
+            return backend_of(self.array).to_host(self.array)  # type: ignore[no-any-return]
         if self.tracked:
             raise GraphError("numpy(): this Tensor requires grad; use .detach().numpy()")
         if self.device.type != "cpu":

@@ -196,19 +196,27 @@ def _index(index: Any) -> Any:
 
 # The allow-list: functions of NumPy that CuPy has too, by what stands behind them here.
 FUNCTIONS = (
+    "arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor ceil copysign cosh exp2 expm1 "
+    "floor floor_divide fmax fmin fmod gcd heaviside hypot invert isinf lcm left_shift log10 log1p log2 logaddexp2 "
+    "logical_xor remainder right_shift rint signbit sinh tan trunc "
     "absolute add cos divide equal exp greater greater_equal isfinite isnan less less_equal log logical_and logical_not "
     "logical_or maximum minimum multiply negative not_equal power reciprocal sign sin sqrt square subtract tanh true_divide "
-    "argmax argmin broadcast_to expand_dims flip matmul may_share_memory nonzero ones_like reshape take_along_axis "
-    "transpose where zeros_like"
+    "argmax argmin argsort bincount broadcast_to cumprod cumsum expand_dims flip logaddexp matmul may_share_memory nonzero "
+    "ones_like reshape searchsorted take take_along_axis transpose where zeros_like"
 ).split()
 OF_LISTS = ("concatenate", "stack")
 CREATION = ("arange", "empty", "full", "ones", "zeros")
-CONSTANTS = ("float16", "float32", "float64", "inf", "int32", "int64", "nan", "newaxis", "uint8")
+CONSTANTS = ("float16", "float32", "float64", "inf", "int32", "int64", "nan", "newaxis", "pi", "uint8")
 #: The arguments we pass by name, for CuPy's names of some differ from NumPy's.
 KEYWORDS = {
     "arange": ("dtype",),
     "argmax": ("axis", "keepdims"),
     "argmin": ("axis", "keepdims"),
+    "argsort": ("axis", "kind"),
+    "bincount": ("weights", "minlength"),
+    "cumprod": ("axis",),
+    "cumsum": ("axis",),
+    "searchsorted": ("side",),
     "concatenate": ("axis",),
     "stack": ("axis",),
 }
@@ -217,7 +225,7 @@ ADD_AT_DTYPES = ("int32", "uint32", "uint64", "float16", "float32", "float64")
 
 
 class Function:
-    """One function of the module; `add` has CuPy's `add.at` besides."""
+    """One function of the module; `add`, `maximum` and `minimum` have CuPy's `.at` besides."""
 
     def __init__(self, name: str, lists: bool = False) -> None:
         self.__name__ = name
@@ -241,12 +249,13 @@ class Function:
         return _outside(found)
 
     def at(self, x: StandInArray, index: Any, values: Any) -> None:
-        """x[index] += values, repeated indices adding up; CuPy has it for add."""
-        if self.__name__ != "add":
-            raise AttributeError(f"{self.__name__}.at is not among the names we call")
+        """x[index] = x[index] o values, repeated indices counting all; CuPy has it for these three."""
+        name = self.__name__
+        if name not in ("add", "maximum", "minimum"):
+            raise AttributeError(f"{name}.at is not among the names we call")
         if x.dtype not in ADD_AT_DTYPES:
-            raise TypeError(f"add.at: CuPy cannot add up {x.dtype}")
-        numpy.add.at(x._values, _index(index), _inside(values, "add.at"))
+            raise TypeError(f"{name}.at: CuPy cannot take {x.dtype}")
+        self.function.at(x._values, _index(index), _inside(values, f"{name}.at"))
 
 
 class Random:
@@ -267,6 +276,17 @@ class Random:
     @staticmethod
     def default_rng(seed: Any = None) -> Random.Generator:
         return Random.Generator(seed)
+
+
+class Lib:
+    """standin.lib"""
+
+    class stride_tricks:
+        @staticmethod
+        def as_strided(x: StandInArray, shape: Any = None, strides: Any = None) -> StandInArray:
+            if not isinstance(x, StandInArray):
+                raise HostAccess(f"as_strided: got a {type(x).__name__}")
+            return _outside(numpy.lib.stride_tricks.as_strided(x._values, shape, strides))
 
 
 class CUDA:
@@ -298,6 +318,7 @@ class StandIn:
     """The module. A name that is not here is not in CuPy, or nobody has checked that it is."""
 
     ndarray = StandInArray
+    lib = Lib
     random = Random
     cuda = CUDA
 
@@ -320,6 +341,11 @@ class StandIn:
         if isinstance(x, (list, tuple)) and _holds_arrays(x):
             raise HostAccess("asarray: got a list of arrays")
         return StandInArray(numpy.array(x, dtype=dtype, copy=True, order="K"))
+
+    @staticmethod
+    def from_dlpack(x: Any) -> StandInArray:
+        """An array on the memory of another of the device's arrays."""
+        return StandInArray(numpy.from_dlpack(x._values))
 
     @staticmethod
     def asnumpy(x: Any) -> numpy.ndarray:

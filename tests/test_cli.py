@@ -368,7 +368,11 @@ def test_help_teaches():
 
 def test_every_example_of_the_help_is_a_command_that_is_understood(capsys):
     parser = cli.parser()
-    examples = re.findall(r"^  tensorgrad (.+?)(?:   .*)?$", cli.OVERVIEW + cli.TRAINING + cli.DRAWING, re.MULTILINE)
+    examples = re.findall(
+        r"^  tensorgrad (.+?)(?:   .*)?$",
+        cli.OVERVIEW + cli.TRAINING + cli.graph_command.EPILOG + cli.summary_command.EPILOG,
+        re.MULTILINE,
+    )
     assert len(examples) >= 8
     for example in examples:
         parser.parse_args(example.split("|")[0].split())

@@ -22,13 +22,14 @@ FLOORS = (
     ("random",),
     ("primitive", "tensor", "printing", "anomaly", "gradient_hooks", "saved"),
     ("ops",),
-    ("creation", "sampling"),
-    ("autodiff", "gradcheck", "autograd", "func"),
+    ("creation", "linalg", "sampling"),
+    ("autodiff", "gradcheck", "special", "autograd", "func"),
     ("ops.methods",),  # gives Tensor its methods, those of differentiation among them
     ("graph", "optim", "data", "io"),
-    ("nn", "utils"),
+    ("nn", "optim.swa_utils", "utils"),
     ("models",),
-    ("train", "cli", "__main__"),
+    ("replay",),
+    ("train", "commands", "cli", "__main__"),
     ("__init__",),  # of tensorgrad itself: the roof, which offers the names to the user
 )
 
@@ -151,7 +152,11 @@ def test_the_check_of_imports_tells_up_from_down(module, source, caught):
 def python_files():
     """Every Python file of the repository that is ours to keep in order."""
     folders = ("tensorgrad", "nn", "models", "tests", "examples", "benchmarks", "docs", "scripts")
-    return [ROOT / "run.py", *(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))]
+    return [
+        ROOT / "run.py",
+        ROOT / "pytest_tensorgrad.py",
+        *(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))),
+    ]
 
 
 def names_imported_from_the_top(source):
@@ -203,8 +208,8 @@ def test_the_links_lead_to_the_folders(name):
 
 
 def tree():
-    """What the wheel must hold: every file in the package's three folders, by its path in the wheel."""
-    found = {}
+    """What the wheel must hold: every file in the package's three folders, by its path in the wheel, and the pytest plugin."""
+    found = {"pytest_tensorgrad.py": ROOT / "pytest_tensorgrad.py"}
     for package, folder in FOLDERS.items():
         for path in folder.rglob("*"):
             inside = path.relative_to(folder)
@@ -222,7 +227,7 @@ def wheel(tmp_path_factory):
     leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("tensorgrad", "nn", "models"):
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=leave_out)
-    for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md"):
+    for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md", "pytest_tensorgrad.py"):
         shutil.copy(ROOT / name, copy)
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(out)!r})"
     done = subprocess.run([sys.executable, "-c", build], cwd=copy, capture_output=True, text=True)
@@ -250,6 +255,7 @@ def test_the_wheel_is_named_and_licensed_as_it_should_be(wheel):
         assert any(name.endswith("/LICENSE") for name in names)
         (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
         assert "tensorgrad = tensorgrad.cli:main" in archive.read(entry_points).decode()
+        assert "pytest_tensorgrad = pytest_tensorgrad" in archive.read(entry_points).decode()
 
 
 def test_the_unpacked_wheel_imports_away_from_the_repository(wheel, tmp_path):

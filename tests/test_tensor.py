@@ -109,7 +109,7 @@ def test_grad_can_be_set():
         lambda x: x.mean(),
         lambda x: x.var(),
         lambda x: x.std(),
-        lambda x: tg.maximum(x, 0.5),
+        lambda x: tg.maximum(x, tg.tensor(0.5)),
         lambda x: tg.where(x > 1, x, 0.0),
         lambda x: tg.where(x > 1, 1.0, 0.0),
         lambda x: x.clamp(0.0, np.float64(1.0)),
@@ -235,7 +235,7 @@ def test_numpy_functions_give_tensors():
     assert type(np.add(np.ones(2, np.float32), x)) is Tensor
     assert np.maximum(x, 2.0).tolist() == [2, 4]
     with pytest.raises(TypeError):
-        np.arctan2(x, 1.0)
+        np.nextafter(x, 1.0)
     with pytest.raises(TypeError):
         np.add.reduce(x)
 
@@ -368,7 +368,7 @@ def test_dimensions_out_of_range(device):
     ):
         with pytest.raises(DimensionError, match="has -2 to 1"):
             wrong()
-    with pytest.raises(IndexError, match="a dimension appears twice"):
+    with pytest.raises(ShapeError, match="a dimension appears twice"):
         x.sum((0, -2))
     with pytest.raises(IndexError, match="index 3 is out of bounds"):
         x[3]

@@ -9,7 +9,7 @@ from tensorgrad.anomaly import (
 from tensorgrad.autodiff import backward, grad, hessian, hvp, jacobian, jvp, vjp
 from tensorgrad.autograd import forward_ad, function, functional, graph
 from tensorgrad.autograd.function import Function
-from tensorgrad.gradcheck import GradcheckError, gradcheck
+from tensorgrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tensorgrad.mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "functional",
     "grad",
     "gradcheck",
+    "gradgradcheck",
     "graph",
     "hessian",
     "hvp",

@@ -14,7 +14,7 @@ import numpy as np
 
 from tensorgrad import random
 from tensorgrad.backend import backend_of
-from tensorgrad.errors import OperandError
+from tensorgrad.errors import DeviceError, GraphError, OperandError
 from tensorgrad.random import Generator
 from tensorgrad.tensor import Tensor
 
@@ -28,6 +28,15 @@ def is_tensor(value: Any) -> bool:
 
 def array_of(tensor: Tensor) -> Any:
     """The array inside a Tensor."""
+    return tensor.array
+
+
+def host_array(name: str, tensor: Tensor) -> np.ndarray:
+    """The array inside a Tensor that a transform called `name` is to work on: on the CPU, and without history."""
+    if tensor.requires_grad:
+        raise GraphError(f"{name}: the Tensor requires a gradient, which transforms of data do not pass on; detach it")
+    if not isinstance(tensor.array, np.ndarray):
+        raise DeviceError(f"{name}: the Tensor is on {tensor.device}; transforms run on the CPU, move images afterwards")
     return tensor.array
 
 

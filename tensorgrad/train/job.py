@@ -19,7 +19,7 @@ from tensorgrad.creation import zeros
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.loader import DataLoader
 from tensorgrad.device import Device
-from tensorgrad.graph.picture import NO_DOT, GraphvizError, Picture, draw
+from tensorgrad.graph import NO_DOT, GraphvizError, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
 from tensorgrad.models import get_model
 from tensorgrad.optim.lr_scheduler import LambdaLR

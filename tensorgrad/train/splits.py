@@ -71,7 +71,7 @@ def _transforms(recipe: Recipe) -> tuple[Compose, Compose]:
         prepare = [Pad((SIZE - 28) // 2), ToDtype(numpy.float32, scale=True)]  # (N, 1, 28, 28) -> (N, 1, 32, 32)
     change: list[Any] = []
     if recipe.affine is not None:
-        change.append(RandomAffine(**recipe.affine))
+        change.append(RandomAffine(**recipe.affine, interpolation="bilinear"))
     if recipe.flip:
         change.append(RandomHorizontalFlip())
     normalize = Normalize(recipe.mean, recipe.std)

@@ -53,7 +53,7 @@ def test_a_failing_rule_is_explained():
         def backward(ctx, dz):
             raise ValueError("out of order")
 
-    with detect_anomaly(), pytest.raises(RuntimeError, match="out of order.*was called here") as caught:
+    with detect_anomaly(), pytest.raises(RuntimeError, match=r"out of order.*was called here") as caught:
         Broken.apply(zero()).sum().backward()
     assert isinstance(caught.value.__cause__, ValueError)
 

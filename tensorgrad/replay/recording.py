@@ -1,0 +1,354 @@
+"""One run of a step, recorded: what it started from, what it left, and how to do the same again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+
+from tensorgrad.primitive import Freed, Output, observers
+from tensorgrad.replay.program import Program
+from tensorgrad.replay.reach import PLAIN, Reach
+from tensorgrad.replay.recorded import Recorded, raw, recording_into
+from tensorgrad.replay.writer import written
+from tensorgrad.tensor import Tensor
+
+
+class _State:
+    """A Tensor behind the step's variables, with its gradient, as a recording found and left it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.described = _describe(tensor.array)
+        self.tracked = tensor.tracked
+        self.before = tensor._version
+        self.grad = None if tensor._grad is None else _describe(tensor._grad.array)
+        self.number = 0  # of its array
+        self.grad_number: int | None = None  # of its gradient's array, None where there is none or no operation uses it
+        self.final: int | None = None  # the number of the array it ends with, where that is another
+        self.grad_final: Any = "same"  # None, "same" or a number
+        self.raises = 0
+
+    def holds(self) -> bool:
+        tensor = self.tensor
+        if tensor.tracked is not self.tracked or tensor.node is not None or _describe(tensor.array) != self.described:
+            return False
+        if tensor.extra is not None and _is_special(tensor.extra):
+            return False
+        return self.grad == (None if tensor._grad is None else _describe(tensor._grad.array))
+
+
+def _describe(array: Any) -> Any:
+    return type(array), array.shape, array.dtype, array.strides
+
+
+def _is_special(extra: Any) -> bool:
+    """Whether a Tensor has what a program knows nothing of: tangents, hooks."""
+    return bool(extra.tangents or extra.inference or getattr(extra, "hooks", None) or getattr(extra, "after", None))
+
+
+class Recording:
+    """One run of a step, written down."""
+
+    def __init__(self, step: Callable[..., Any], arguments: Any, named: Any, tensors: list[Tensor]) -> None:
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.text = ""
+        self.program = program = Program()
+        before = Reach(step)
+        own = {id(x) for x in tensors}
+        self.states = [_State(x) for x in before.tensors if id(x) not in own]
+        self.given = [_State(x) for x in tensors]
+        self.guards = before.guards
+        if observers:
+            program.spoil("somebody observes the operations")
+        if len(own) != len(tensors) or any(id(x) in own for x in before.tensors):
+            program.spoil("a Tensor is given twice, or given and reached by the step's variables too")
+        arrays = [numpy.empty(0), *(state.tensor.array for state in (*self.states, *self.given))]
+        for state in (*self.states, *self.given):
+            self._begin(state)
+        for module in before.modules:
+            if module._forward_hooks or module._forward_pre_hooks:
+                program.spoil(f"{type(module).__name__} has hooks")
+        try:
+            with recording_into(program, arrays), _steps_of_their_own(before.hosts, program):
+                self.result = step(*arguments, **named)
+        except BaseException as error:
+            self.error = error
+            program.spoil(f"it raised {type(error).__name__}")
+        self._end(before, Reach(step))
+
+    @property
+    def reason(self) -> str | None:
+        return self.program.reason
+
+    def _begin(self, state: _State) -> None:
+        """Put a recorded array in place of the Tensor's own, and of its gradient's."""
+        x, program = state.tensor, self.program
+        if x.node is not None:
+            program.spoil("a Tensor with a history is used: detach it")
+        if x.extra is not None and _is_special(x.extra):
+            program.spoil("a Tensor has hooks, carries a tangent or was made under inference_mode")
+        if x._grad is not None and x._grad.node is not None:
+            program.spoil("a gradient has a history")
+        x.array = value = program.input(x.array)
+        state.number = value.number
+        if x._grad is not None:
+            x._grad.array = value = program.input(x._grad.array)
+            state.grad_number = value.number
+
+    def _end(self, before: Reach, after: Reach) -> None:
+        program = self.program
+        change = before.guards.change()
+        if change is not None:
+            program.spoil(f"the step changes {change}")
+        if [id(x) for x in before.tensors] != [id(x) for x in after.tensors]:
+            program.spoil("the step changes which Tensors its variables hold")
+        for state in (*self.states, *self.given):
+            self._finish(state)
+        outputs: list[int] = []
+        self.shape = self._returned(self.result, outputs)
+        program.open = False
+        self.result = _real(self.result, program.reason is not None)
+        for x in after.tensors:
+            _unwrap_history(x)
+        if program.reason is None:
+            self._bind(outputs)
+        else:
+            program.operations.clear()  # the arrays go
+
+    def _finish(self, state: _State) -> None:
+        """Note what became of a Tensor, and give it its real arrays back."""
+        x, program = state.tensor, self.program
+        if x.node is not None:
+            program.spoil("a Tensor behind the step's variables gets a history")
+        number = _number(x.array, program)
+        state.final = None if number == state.number else number
+        if x._grad is None:
+            state.grad_final = None
+        else:
+            number = _number(x._grad.array, program)
+            state.grad_final = "same" if number == state.grad_number else number
+        state.raises = x._version - state.before - program.raised.get(id(x), 0)
+        _unwrap(x)
+
+    def _returned(self, value: Any, outputs: list[int]) -> Any:
+        """The form of the result: Tensors as places among the outputs; notes what cannot be given again."""
+        program = self.program
+        if isinstance(value, Tensor):
+            for position, state in enumerate((*self.states, *self.given)):
+                if state.tensor is value:
+                    return _Place(position, True)
+            if value.tracked and not _used_up(value):
+                program.spoil("it returns a Tensor that can still go backward: return its .detach()")
+            if value.extra is not None and value.extra.tangents:
+                program.spoil("it returns a Tensor with a tangent")
+            outputs.append(_number(value.array, program))
+            return _Place(len(outputs) - 1, False)
+        if type(value) in (tuple, list):
+            return type(value)(self._returned(part, outputs) for part in value)
+        if type(value) is dict:
+            return {key: self._returned(part, outputs) for key, part in value.items()}
+        if not isinstance(value, PLAIN):
+            program.spoil(f"it returns a {type(value).__name__}")
+        return value
+
+    def _bind(self, outputs: list[int]) -> None:
+        """Compile; the states' final arrays and gradients are outputs too."""
+        self.results = len(outputs)
+        numbers = list(outputs)
+        for state in (*self.states, *self.given):
+            numbers.extend(n for n in (state.final, state.grad_final) if isinstance(n, int))
+        used = self.program.used() | set(numbers)
+        for state in (*self.states, *self.given):
+            if state.grad_number is not None and state.grad_number not in used:
+                self.program.inputs.remove(state.grad_number)
+                state.grad_number = None
+        self.run, self.text = written(self.program, numbers)
+        self.program.operations.clear()
+        self.program.things.clear()
+
+    # replaying
+
+    def holds(self, tensors: list[Tensor]) -> bool:
+        """Whether everything the recording depends on is as it was."""
+        for state, x in zip(self.given, tensors):
+            state.tensor = x
+        if any(x.extra is not None and x.extra.tangents for x in tensors):
+            return False
+        for state in (*self.states, *self.given):
+            if not state.holds():
+                return False
+        ids = {id(x) for x in tensors}
+        return len(ids) == len(tensors) and self.guards.change() is None
+
+    def replay(self, tensors: list[Tensor]) -> Any:
+        """Run the program on the arrays that the Tensors have now."""
+        states = [*self.states, *self.given]
+        inputs = []
+        for state in states:
+            x = state.tensor
+            inputs.append(x.array)
+            if state.grad_number is not None and x._grad is not None:
+                inputs.append(x._grad.array)
+            elif state.grad_final != "same":
+                x._grad = None  # a new one comes
+        with numpy.errstate(all="ignore"):
+            arrays = self.run(inputs)
+        position = self.results
+        for state in states:
+            x = state.tensor
+            if state.final is not None:
+                x.array = arrays[position]
+                position += 1
+            if state.grad_final is None:
+                x._grad = None
+            elif state.grad_final != "same":
+                if x._grad is None or x._grad.array is not arrays[position]:
+                    x._grad = Tensor(arrays[position])
+                position += 1
+            if state.raises:
+                x.storage.version += state.raises
+                x.storage.writer = "a replayed step"
+        return _filled(self.shape, arrays, states)
+
+
+@contextmanager
+def _steps_of_their_own(hosts: list[Any], program: Program) -> Iterator[None]:
+    """Inside, the optimisers' and schedulers' `step` is entered as one operation, to be made in Python at every replay."""
+    before = [host.__dict__.get("step") for host in hosts]
+    for host in hosts:
+        host.step = functools.partial(_host_step, host, program)
+    try:
+        yield
+    finally:
+        for host, own in zip(hosts, before):
+            del host.__dict__["step"]
+            if own is not None:
+                host.step = own
+
+
+def _host_step(host: Any, program: Program, *arguments: Any, **named: Any) -> Any:
+    """Stands in for host.step while recording."""
+    if arguments or named:
+        program.spoil(f"{type(host).__name__}.step is given arguments")
+    groups = getattr(host, "param_groups", ())
+    parameters = [p for group in groups for p in group["params"]]
+    arrays = [p.array for p in parameters]
+    gradients = [None if p._grad is None else p._grad.array for p in parameters]
+
+    def step(gradients: list[Any]) -> Any:
+        for p, gradient in zip(parameters, gradients):
+            p._grad = None if gradient is None else Tensor(gradient)
+        return type(host).step(host, *arguments, **named)
+
+    for p in parameters:
+        if isinstance(p.array, Recorded):
+            p.array = p.array.array
+    real = [p.array for p in parameters]
+    grads = [p._grad for p in parameters]
+    versions = [p._version for p in parameters]
+    result = program.host(step, (gradients,), f"{type(host).__name__}_step")
+    for p, version in zip(parameters, versions):
+        program.raised[id(p)] = program.raised.get(id(p), 0) + p._version - version
+    for p, array, own, grad in zip(parameters, arrays, real, grads):
+        if p.array is not own:
+            program.spoil(f"{type(host).__name__} replaces a parameter's array")
+        p.array = array
+        p._grad = grad
+    return result
+
+
+class _Place:
+    """Where a returned Tensor comes from: an output of the program, or a Tensor that was there before."""
+
+    def __init__(self, position: int, is_state: bool) -> None:
+        self.position = position
+        self.is_state = is_state
+
+
+def _filled(shape: Any, arrays: list[Any], states: list[_State]) -> Any:
+    if isinstance(shape, _Place):
+        return states[shape.position].tensor if shape.is_state else Tensor(arrays[shape.position])
+    if type(shape) in (tuple, list):
+        return type(shape)(_filled(part, arrays, states) for part in shape)
+    if type(shape) is dict:
+        return {key: _filled(part, arrays, states) for key, part in shape.items()}
+    return shape
+
+
+def _number(array: Any, program: Program) -> int:
+    """The number of an array in the program."""
+    if isinstance(array, Recorded) and array.program is program:
+        return array.number
+    program.spoil("a Tensor gets an array that was not recorded")
+    return 0
+
+
+def _unwrap(x: Tensor) -> None:
+    if isinstance(x.array, Recorded):
+        x.array = x.array.array
+    if x._grad is not None and isinstance(x._grad.array, Recorded):
+        x._grad.array = x._grad.array.array
+
+
+def _real(value: Any, whole: bool) -> Any:
+    """The result of the recorded run with real arrays. As in a replay its Tensors have no history, unless `whole` says that
+    the step is left as it is."""
+    if isinstance(value, Tensor):
+        if whole:
+            _unwrap_history(value)
+            return value
+        _unwrap(value)
+        return value if value.node is None else Tensor(value.array)
+    if type(value) in (tuple, list):
+        return type(value)(_real(part, whole) for part in value)
+    if type(value) is dict:
+        return {key: _real(part, whole) for key, part in value.items()}
+    return value
+
+
+def _unwrap_history(x: Tensor) -> None:
+    """Real arrays in a Tensor and in all that its history keeps."""
+    stack: list[Any] = [x]
+    seen: set[int] = set()
+    while stack:
+        place = stack.pop()
+        if place is None or id(place) in seen:
+            continue
+        seen.add(id(place))
+        if isinstance(place, Tensor):
+            _unwrap(place)
+            stack.append(place.node)
+        elif type(place) is Output:
+            stack.append(place.node)
+        else:
+            stack.extend(place.parents)
+            if type(place.saved) is list:
+                place.saved = [raw(value) for value in place.saved]
+                stack.extend(value for value in place.saved if isinstance(value, Tensor))
+            for kind in type(place).__mro__:
+                for name in getattr(kind, "__slots__", ()):
+                    if isinstance(getattr(place, name, None), Recorded):
+                        setattr(place, name, raw(getattr(place, name)))
+
+
+def _used_up(x: Tensor) -> bool:
+    """Whether backward has been through the history of x, so that nobody can go there again."""
+    stack = [x.node]
+    seen: set[int] = set()
+    while stack:
+        place = stack.pop()
+        if place is None or isinstance(place, Tensor) or id(place) in seen:
+            continue
+        seen.add(id(place))
+        if type(place) is Output:
+            stack.append(place.node)
+            continue
+        if type(place.saved) is Freed:
+            return True
+        stack.extend(place.parents)
+    return False

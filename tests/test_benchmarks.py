@@ -1,0 +1,133 @@
+"""The benchmark compares equals, and says so where a side breaks down. No test here asserts a speed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+import tensorgrad.nn as nn
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+from benchmarks import duel, growth, operations, run
+from benchmarks.networks import BUILDERS, CASES, Framework, build, fill
+from benchmarks.steps import batch_of, chain_ours, network_ours
+
+SMALL = ["MLP", "LeNet-5", "LeNet-5, average pooling", "ResNet-20"]
+
+
+def ours(name):
+    model = build(name, Framework(tg, nn, False))
+
+    def assign(parameter, values):
+        parameter.data = tg.from_numpy(values)
+
+    fill(model, assign)
+    return model
+
+
+def test_every_network_has_its_case():
+    assert list(BUILDERS) == list(CASES)
+
+
+@pytest.mark.parametrize(
+    "name, count", [("MLP", 669_706), ("LeNet-5", 61_706), ("ResNet-20", 272_474), ("GoogLeNet", 6_624_904)]
+)
+def test_parameters_are_counted(name, count):
+    assert sum(p.numel() for p in ours(name).parameters()) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, count",
+    [("AlexNet", 61_100_840), ("ResNet-18", 11_689_512), ("ResNet-50", 25_557_032), ("VGG-16", 138_357_544)],
+)
+def test_parameters_of_large_networks_are_counted(name, count):
+    assert sum(p.numel() for p in ours(name).parameters()) == count
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", [*SMALL, "GoogLeNet"])
+def test_both_frameworks_compute_the_same(name):
+    torch = pytest.importorskip("torch")
+    theirs = build(name, Framework(torch, torch.nn, True))
+
+    def assign(parameter, values):
+        parameter.data = torch.from_numpy(values)
+
+    fill(theirs, assign)
+    images, _ = batch_of(name, 2)
+    with torch.no_grad(), tg.no_grad():
+        z = ours(name).eval()(tg.from_numpy(images)).numpy()
+        expected = theirs.eval()(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", ["MLP", "LeNet-5"])
+def test_training_steps_run(name, compiled):
+    for train in (True, False):
+        step = network_ours(name, train, batch=2, compiled=compiled)
+        for _ in range(3):
+            step()
+        if compiled:
+            assert step.why() == [] and step.replays == 1
+
+
+def test_chains_and_operations_run():
+    chain_ours(0, 10)()
+    chain_ours(5, 10, compiled=True)()
+    for name in operations.OPERATIONS:
+        operations.ours(name)()
+
+
+def test_a_contest_asks_everyone_in_every_round():
+    sides = [duel.Side(str(size), "benchmarks.steps:chain_ours", {"size": size, "length": 10}) for size in (0, 3)]
+    times = duel.contest(sides, rounds=4, seconds=0.001)
+    assert [len(row) for row in times] == [4, 4]
+    assert all(t > 0 for row in times for t in row)
+    assert duel.peak_memory(sides[0], 1) > 10
+
+
+def test_a_contestant_that_breaks_down_is_named():
+    sides = [duel.Side("strange", "benchmarks.steps:network_ours", {"name": "no such network", "train": True})]
+    with pytest.raises(duel.Failed, match="strange: KeyError: 'no such network'"):
+        duel.contest(sides)
+
+
+def test_ratios_are_taken_round_by_round():
+    result = duel.compare([1.0, 2.0, 9.0], [2.0, 4.0, 3.0])
+    assert (result.ours, result.theirs, result.ratio) == (2.0, 3.0, 0.5)
+
+
+def test_the_report_keeps_the_sections_that_are_not_measured_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(run, "import_seconds", lambda package: 0.25)
+    monkeypatch.setattr(sys, "argv", ["run", "--sections", "imports"])
+    run.main()
+    first = run.RESULTS.read_text(encoding="utf-8")
+    assert "| tensorgrad | 250 |" in first and first.startswith("# Measured against PyTorch")
+    run.RESULTS.write_text(
+        first + "\n## A chain of 1,000 small operations, forward and backward, on one thread\n\nkept\n"
+    )
+    monkeypatch.setattr(run, "import_seconds", lambda package: 0.5)
+    run.main()
+    second = run.RESULTS.read_text(encoding="utf-8")
+    assert "| tensorgrad | 500 |" in second and "250" not in second
+    assert second.index("kept") < second.index("| tensorgrad | 500 |")  # in the order of the sections
+    assert len(re.findall("^## ", second, re.MULTILINE)) == 2
+    monkeypatch.setattr(sys, "argv", ["run", "--sections", "imports", "--quick"])
+    run.main()
+    assert run.RESULTS.read_text(encoding="utf-8") == second
+    capsys.readouterr()
+
+
+def test_growth_is_shown_per_unit():
+    lines = growth.table(
+        {"channels: 3x3 convolution of (8, C, 28, 28), forward and backward": [(8, 0.064), (16, 0.256)]}
+    )
+    assert lines[2:4] == ["| ms a step | 64.000 | 256.000 |", "| us per channel squared | 1e+03 | 1e+03 |"]
