@@ -43,7 +43,7 @@ from tensorgrad.nn.margin_loss import (
 )
 from tensorgrad.nn.normalization import batch_norm
 from tensorgrad.nn.other_pooling import distance_pool2d, lp_pool1d, lp_pool2d, lp_pool3d, maxout, sum_pool2d
-from tensorgrad.nn.padding import pad
+from tensorgrad.nn.padding import constant_pad_nd, pad
 from tensorgrad.nn.pooling_functions import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from tensorgrad.nn.resizing import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
 from tensorgrad.nn.sampling import affine_grid, grid_sample

@@ -55,6 +55,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return z if z is not input else shapes.clone(input)
 
 
+def constant_pad_nd(input: Tensor, padding: Sequence[int], value: float = 0) -> Tensor:
+    """pad with a constant, under the name it has in torch itself."""
+    return pad(input, padding, "constant", value)
+
+
 def _pad_constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
     if any(before < 0 or after < 0 for before, after in widths):
         x = x[tuple(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, widths))]

@@ -94,6 +94,10 @@ pow = power
 sub = subtract
 
 
+device = Device  # type: ignore[assignment] # torch.device("cpu"); the module of that name is reached by `from`
+Size = tuple
+
+
 # the parts a user reaches as tensorgrad.nn and so on; they stand on everything above
 import tensorgrad.autograd  # noqa: E402
 import tensorgrad.linalg  # noqa: E402
@@ -105,6 +109,7 @@ from tensorgrad.nn.functional import (  # noqa: E402
     adaptive_avg_pool1d,
     avg_pool1d,
     channel_shuffle,
+    constant_pad_nd,
     conv1d,
     conv2d,
     conv3d,
@@ -134,7 +139,7 @@ Tensor.graph = _graph  # type: ignore[method-assign, assignment]  # pictures sta
 
 def __getattr__(name: str) -> object:
     """The parts that few programs need are imported when they are first asked for."""
-    if name in ("data", "func", "graph", "io", "models", "train", "utils"):
+    if name in ("backends", "cuda", "data", "func", "graph", "inspect", "io", "jit", "models", "train", "utils"):
         import importlib
 
         return importlib.import_module(f"tensorgrad.{name}")
@@ -161,6 +166,7 @@ __all__ = [
     "channel_shuffle",
     "compile",
     "concat",
+    "constant_pad_nd",
     "conv1d",
     "conv2d",
     "conv3d",

@@ -45,17 +45,21 @@ what is left in the folder of the run:
   curves.png           loss and accuracy over the epochs
   misclassified.png    the test images that it got wrong
   graph.svg, graph.dot the computation graph: a picture, and the text that the program `dot` draws it from
+  checkpoints/         the last two states of the training, from which --resume goes on
+  not-finite.safetensors   only where the loss became infinite or nan: the batch and the model that show it
   The files of an earlier run stay until the first epoch is complete; then those that no longer fit are removed.
 
 stopping:
-  Ctrl-C stops after the current step and keeps the model of the last complete epoch (exit status 130). Press it twice
-  to stop at once.
+  Ctrl-C stops after the current step and keeps the model of the last complete epoch (exit status 130), and a checkpoint.
+  The same command with --resume goes on from there and ends, on the same machine, with the very same model as a run that
+  was never stopped; after a crash or a power cut too, from the last checkpoint. Press Ctrl-C twice to stop at once.
 
 examples:
   tensorgrad train lenet5                                        digits, in about a minute
   tensorgrad train lenet5 --epochs 5 --seed 1 --out runs/try     shorter, another seed, another folder
   tensorgrad train lenet5 --data mnist --data-dir ~/data         MNIST from ~/data, or downloaded to there
   tensorgrad train lenet5 --data fashion-mnist --device cuda     on an NVIDIA GPU, with CuPy
+  tensorgrad train lenet5 --save-every 100 --resume              go on where the last run stopped, if one did
   tensorgrad train lenet5 --quiet | tail -n 1                    only the result
 """
 
@@ -133,6 +137,15 @@ def parser() -> argparse.ArgumentParser:
         "--workers", type=_seed, default=0, metavar="N", help="threads that prepare batches ahead (%(default)s: none)"
     )
     train.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in the folder; without one, begin"
+    )
+    train.add_argument(
+        "--save-every",
+        type=_count,
+        metavar="STEPS",
+        help="checkpoints within an epoch too, after so many steps each (after epochs only)",
+    )
+    train.add_argument(
         "--no-pictures", action="store_true", help="draw neither curves nor misclassified images nor graph"
     )
     train.add_argument("--quiet", action="store_true", help="print the last line only")
@@ -169,6 +182,8 @@ def _train(options: argparse.Namespace) -> int:
         workers=options.workers,
         pictures=not options.no_pictures,
         progress=Progress(quiet=options.quiet),
+        resume=options.resume,
+        save_every=options.save_every or 0,
     )
     try:
         result = job.run()

@@ -21,11 +21,21 @@ from tensorgrad.device import Device, as_device
 from tensorgrad.mode import mode
 
 _PIECE = 1 << 20  # numbers drawn from one stream
+_PART = 1 << 15  # that lie in the processor's cache
 
 
 def _moved(values: numpy.ndarray, device: str | Device | None) -> Any:
     chosen = as_device(device)
     return backend_for(chosen).from_host(values, chosen)
+
+
+def _normal_by_parts(stream: numpy.random.Generator, piece: numpy.ndarray) -> None:
+    """Normal float32 numbers drawn as float64, part by part: only then does NumPy let other threads run meanwhile."""
+    wide = numpy.empty(min(_PART, piece.size))
+    for start in range(0, piece.size, _PART):
+        part = piece[start : start + _PART]
+        stream.standard_normal(out=wide[: part.size])
+        part[...] = wide[: part.size]
 
 
 def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,7 +130,10 @@ class Generator:
         def draw(start: int, stop: int) -> None:
             for number in range(start, stop):
                 piece = flat[number * _PIECE : (number + 1) * _PIECE]
-                getattr(streams[number], kind)(out=piece, dtype=piece.dtype.type)
+                if pieces > 1 and kind == "standard_normal" and piece.itemsize == 4:
+                    _normal_by_parts(streams[number], piece)
+                else:
+                    getattr(streams[number], kind)(out=piece, dtype=piece.dtype.type)
                 if factor != 1.0:
                     piece *= factor
                 if shift != 0.0:

@@ -30,7 +30,7 @@ from tensorgrad.train.trainer import Trainer
 ROOT = Path(__file__).resolve().parents[1]
 LAST_LINE = re.compile(r"test accuracy: (\d+\.\d\d) % \((\d+) of (\d+)\)")
 TRAIN = ("train", "lenet5", "--batch-size", "128")
-ALL_FILES = ["curves.png", "graph.dot", "graph.svg", "metrics.csv", "misclassified.png", "model.safetensors"]
+ALL_FILES = ["checkpoints", "curves.png", "graph.dot", "graph.svg", "metrics.csv", "misclassified.png", "model.safetensors"]
 
 
 def start(*arguments, path=None, program=("-m", "tensorgrad"), **options):
@@ -102,8 +102,9 @@ def test_the_run_leaves_its_files(trained):
     if importlib.util.find_spec("matplotlib") is None:
         expected -= {"curves.png", "misclassified.png"}
     assert set(names(folder)) == expected
-    for name in expected:
+    for name in expected - {"checkpoints"}:
         assert (folder / name).stat().st_size > 500 or name == "metrics.csv"
+    assert names(folder / "checkpoints") == ["001-000000010.safetensors", "001-000000020.safetensors"]
     for name in expected & {"curves.png", "misclassified.png"}:
         content = (folder / name).read_bytes()
         assert content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
@@ -148,7 +149,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another(trained, tmp
         assert cli.main([*arguments, "--out", str(tmp_path / "b")]) == 0
         again = load(tmp_path / "b" / "model.safetensors").tensors
         assert all(np.allclose(first[name], again[name], atol=1e-5) for name in first) is same
-    assert names(tmp_path / "b") == ["metrics.csv", "model.safetensors"]
+    assert names(tmp_path / "b") == ["checkpoints", "metrics.csv", "model.safetensors"]
 
 
 def test_quiet_prints_the_result_only(tmp_path, capsys):
@@ -272,11 +273,13 @@ def test_a_signal_stops_cleanly_and_keeps_the_last_epoch(tmp_path, name, status)
     kept = epochs[-1]
     assert epochs == list(range(1, kept + 1)) and kept >= 2
     model = tmp_path / "model.safetensors"
-    assert (
-        err == f"tensorgrad: stopped by {name} in epoch {kept + 1} of 1000; {model} holds the model of epoch {kept}\n"
+    assert re.fullmatch(
+        rf"tensorgrad: stopped by {name} in epoch {kept + 1} of 1000; {re.escape(str(model))} holds the model of epoch "
+        rf"{kept}; --resume goes on after step \d+\n",
+        err,
     )
     assert "test accuracy" not in out
-    assert names(tmp_path) == ["metrics.csv", "model.safetensors"]  # nothing half-written
+    assert names(tmp_path) == ["checkpoints", "metrics.csv", "model.safetensors"]  # nothing half-written
     metadata = load_model(model, build_model(find_recipe("lenet5", "digits")))
     assert metadata["epoch"] == kept
     assert metadata["metrics"]["epoch"] == kept
@@ -293,8 +296,11 @@ def test_stopped_before_the_first_epoch_is_complete_leaves_an_earlier_run_alone(
         signal.signal(signal.SIGINT, before)
     captured = capsys.readouterr()
     assert f"{tmp_path} holds an earlier run, which gives way when the first epoch is complete" in captured.out
-    assert captured.err.endswith(f"in epoch 1 of 60; no epoch was complete, so {tmp_path} is as it was\n")
-    assert {path.read_text() for path in tmp_path.iterdir()} == {"of an earlier run"}
+    assert captured.err.endswith(
+        f"in epoch 1 of 60; no epoch was complete, and what was in {tmp_path} is unchanged; --resume goes on after step 1\n"
+    )
+    assert {path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"of an earlier run"}
+    assert names(tmp_path / "checkpoints") == ["001-000000001.safetensors"]
 
 
 def test_stopped_after_the_last_epoch_there_is_no_traceback_either(tmp_path, monkeypatch, capsys):
@@ -308,9 +314,10 @@ def test_stopped_after_the_last_epoch_there_is_no_traceback_either(tmp_path, mon
         signal.signal(signal.SIGINT, before)
     model = tmp_path / "model.safetensors"
     assert capsys.readouterr().err == (
-        f"tensorgrad: stopped by SIGINT after epoch 1, the last one; {model} holds the model of epoch 1\n"
+        f"tensorgrad: stopped by SIGINT after epoch 1, the last one; {model} holds the model of epoch 1; "
+        "--resume goes on after step 10\n"
     )
-    assert names(tmp_path) == ["metrics.csv", "model.safetensors"]
+    assert names(tmp_path) == ["checkpoints", "metrics.csv", "model.safetensors"]
 
 
 def test_a_disk_that_fills_up_leaves_the_model_of_the_epoch_before(tmp_path, monkeypatch, capsys):
@@ -318,7 +325,7 @@ def test_a_disk_that_fills_up_leaves_the_model_of_the_epoch_before(tmp_path, mon
 
     def filling_up(handle):
         calls.append(handle)
-        if len(calls) > 6:  # a file and its folder for each of: the trial in the folder, the model, the metrics
+        if len(calls) > 8:  # a file and its folder for each of: the trial, the model, the metrics, the checkpoint
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(handle)
 
@@ -331,14 +338,14 @@ def test_a_disk_that_fills_up_leaves_the_model_of_the_epoch_before(tmp_path, mon
         "free some space or choose another folder\n"
     )
     assert load(model).metadata["epoch"] == 1
-    assert names(tmp_path) == ["metrics.csv", "model.safetensors"]
+    assert names(tmp_path) == ["checkpoints", "metrics.csv", "model.safetensors"]
 
 
 def test_pictures_of_an_earlier_run_go_when_its_model_goes(tmp_path, capsys):
     for name in ("model.safetensors", "last.safetensors", "curves.png", "metrics.csv", "notes.txt"):
         (tmp_path / name).write_text("of an earlier run")
     assert cli.main([*TRAIN, "--epochs", "1", "--no-pictures", "--out", str(tmp_path)]) == 0
-    assert names(tmp_path) == ["metrics.csv", "model.safetensors", "notes.txt"]
+    assert names(tmp_path) == ["checkpoints", "metrics.csv", "model.safetensors", "notes.txt"]
     assert load(tmp_path / "model.safetensors").metadata["epoch"] == 1
 
 
@@ -480,11 +487,12 @@ def test_a_loss_that_is_not_finite(tmp_path):
     status, _, err = run(*TRAIN, "--lr", "1e30", "--out", tmp_path)
     assert status == 2
     assert re.fullmatch(
-        r"tensorgrad: the loss became (nan|-?inf) in step \d+ of \d+ of epoch 1, at a learning rate of \S+; "
-        rf"a lower one may help; no epoch was complete, so {re.escape(str(tmp_path))} is as it was\n",
+        r"tensorgrad: the loss became (nan|-?inf) in step \d+ of \d+ of epoch 1, at a learning rate of \S+: "
+        rf"(.*); a lower rate may help; the batch is kept in {re.escape(str(tmp_path))}/not-finite.safetensors; "
+        rf"no epoch was complete, and what was in {re.escape(str(tmp_path))} is unchanged\n",
         err,
     )
-    assert names(tmp_path) == []
+    assert names(tmp_path) == ["not-finite.safetensors"]
 
 
 def test_developers_may_see_the_traceback(tmp_path):

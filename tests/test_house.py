@@ -29,6 +29,7 @@ FLOORS = (
     ("nn", "optim.swa_utils", "utils"),
     ("models",),
     ("replay",),
+    ("inspect",),
     ("train", "commands", "cli", "__main__"),
     ("__init__",),  # of tensorgrad itself: the roof, which offers the names to the user
 )

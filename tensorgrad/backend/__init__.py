@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.backend.bfloat16 import BFloat16Array, BFloat16Backend, stored
 from tensorgrad.backend.choice import choose, explain
 from tensorgrad.backend.compiled import warmup
-from tensorgrad.backend.bfloat16 import BFloat16Array, BFloat16Backend, stored
 from tensorgrad.backend.fast import cpu_backend
 from tensorgrad.backend.memory import keep_freed_memory
 from tensorgrad.device import Device, as_device, replace_default_device

@@ -168,7 +168,7 @@ def convolve(x: Array, w: Array, bias: Array | None, z: Array, windows: _Windows
             height, width = x.shape[2:]
         rows_at_once, images_at_once = rows, images
         panels_at_once = 1
-    elif inside and x.strides[1] != 4:
+    if inside and x.strides[1] != 4:
         x = to_channels_last(x)
     blocks = -(-images // images_at_once) * -(-rows // rows_at_once) * -(-count // panels_at_once)
     if blocks < 2 * team.threads() and images_at_once == 1:
@@ -280,6 +280,9 @@ def conv2d_weight_grad(
         if _points(x) is not None and dz.strides[2] == columns * dz.strides[3]:
             x, dz = _one_line(x), _one_line(dz)
             rows, columns = 1, rows * columns
+            if by_tiles and _points(dz) is not None:  # of all images: dw is written once
+                x, dz = (a.transpose(2, 1, 0, 3).reshape(1, a.shape[1], 1, -1) for a in (x, dz))
+                images, columns = 1, images * columns
             windows = windows._replace(outputs=(rows, columns))
     rows_at_once = windows.rows_at_once(channels * groups)
     rows_at_once = max(rows_at_once, min(rows, -(-256 // columns)))
@@ -288,12 +291,15 @@ def conv2d_weight_grad(
     dw = aligned((parts, groups, depth, whole), np.float32)
     seen = (rows_at_once - 1) * stride[0] + extent(kernel_size[0], dilation[0])
     of_thread = ROWS_OF_SCRATCH * 2 * lanes() + (0 if inside else seen * windows.width * channels * groups)
+    gathered = by_tiles and images == rows == 1 and kernel_size == (1, 1)  # points of x, BLOCK channels at a time
+    if gathered:
+        of_thread = columns * code.BLOCK
     scratch = aligned((team.threads(), -(-of_thread // 16) * 16), np.float32)
     zn, zh, zw, _ = _strides(dz)
     settings = [
         address(tables()), address(x), *_strides(x), images, *x.shape[2:], channels, groups, windows.top, windows.left,
         *stride, *dilation, *kernel_size, address(dw), 0, address(dz), zn, zh, zw, rows, columns, whole,
-        1, rows_at_once, 0, int(inside), address(scratch), scratch.strides[0],
+        1, rows_at_once, int(gathered), int(inside), address(scratch), scratch.strides[0],
     ]  # fmt: skip
     worthwhile = images * rows * columns * features * depth >= SHARED_PRODUCTS
     if by_tiles:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorgrad.backend.numba_simd import inline, kernel, numba
-from tensorgrad.backend.numba_tile import ROWS_OF_SCRATCH, along, frame, panel
+from tensorgrad.backend.numba_tile import ROWS_OF_SCRATCH, along, copy, frame, panel
 
 if numba is not None:
     from tensorgrad.backend.numba_simd import LANES, add, arg, gather, get, ld, put, st, turn
@@ -217,7 +217,7 @@ def gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
 def gradient_by_tiles(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """The weight gradient over all images, where dw is large: items are (G, KH, KW or 1, BLOCK rows of dw); x read in place."""
     tables, x, xn, xh, xw = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4)
-    images, channels = arg(a, 6), arg(a, 9)
+    images, channels, scratch = arg(a, 6), arg(a, 9), arg(a, 32) + thread * arg(a, 33)
     top, left, sh, sw, dh, dwn, kh, kw = (
         arg(a, 11), arg(a, 12), arg(a, 13), arg(a, 14), arg(a, 15), arg(a, 16), arg(a, 17), arg(a, 18)
     )  # fmt: skip
@@ -232,6 +232,18 @@ def gradient_by_tiles(a, start, stop, thread, part):  # type: ignore[no-untyped-
     for item in range(start, stop):
         first = item % blocks * BLOCK
         l, k, g = item // blocks % calls, item // blocks // calls % kh, item // blocks // calls // kh
+        last = min(run, first + BLOCK)
+        if arg(
+            a, 30
+        ):  # points of x lie far apart, often in the same few places of the cache: side by side they stay in it
+            for point in range(columns):
+                copy(
+                    scratch + point * (last - first) * 4, x + point * sw * xw + (g * channels + first) * 4, last - first
+                )
+            _gradient_of_rows(
+                tables, scratch - first * 4, 0, (last - first) * 4, dz + g * whole * 4, zh, zw, dw + g * depth * whole * 4,
+                first, last, k, l, 1, columns, 1, 1, 1, 1, kw, channels, whole, whole, 0)  # fmt: skip
+            continue
         for n in range(images):
             source = x + n * xn - top * xh - left * xw + g * channels * 4
             _gradient_of_rows(

@@ -82,6 +82,21 @@ def as_tensor(array: Any) -> Any:
     return engine.wrap(array)
 
 
+def pin_memory(value: Any) -> Any:
+    """Tensors anywhere in dicts, tuples and sequences copied into pinned memory; what has a pin_memory() is asked."""
+    if engine.is_tensor(value):
+        return engine.pinned(value)
+    if isinstance(value, (str, bytes)):
+        return value
+    if isinstance(value, Mapping):
+        return _mapping_like(value, {key: pin_memory(entry) for key, entry in value.items()})
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(pin_memory(entry) for entry in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(pin_memory(entry) for entry in value)
+    return value.pin_memory() if hasattr(value, "pin_memory") else value
+
+
 def _mapping_like(original: Mapping[Any, Any], entries: dict[Any, Any]) -> Any:
     """The entries in a mapping of the original's type where that can be had (an OrderedDict, say), else a dict."""
     if type(original) is dict or not isinstance(original, MutableMapping):

@@ -7,7 +7,7 @@ import copy
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -40,6 +40,45 @@ class Dataset(Generic[T_co]):
 
     def __add__(self, other: Dataset[T_co]) -> ConcatDataset[T_co]:
         return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T_co]):
+    """Samples in the order in which they come: a subclass writes `__iter__`, and `__len__` if it knows it.
+
+    For what has no index: a stream, a log, records read one after another. Every worker of a DataLoader iterates over
+    a copy of its own, so `__iter__` asks `get_worker_info()` which share is its own, or everything comes num_workers times.
+
+    >>> class Countdown(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([3, 2, 1])
+    >>> list(Countdown() + Countdown())
+    [3, 2, 1, 3, 2, 1]
+    """
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError(f"{type(self).__name__} must write __iter__()")
+
+    def __getitem__(self, index: int) -> T_co:
+        raise NotImplementedError(f"{type(self).__name__} is an IterableDataset; it has no sample number {index}")
+
+    def __add__(self, other: Dataset[T_co]) -> ChainDataset[T_co]:  # type: ignore[override]
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset[T_co]):
+    """Several IterableDatasets, one after another."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[T_co]:
+        for i, dataset in enumerate(self.datasets):
+            if not isinstance(dataset, IterableDataset):
+                raise OperandError(f"ChainDataset: datasets[{i}] is a {type(dataset).__name__}; use IterableDatasets")
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)
 
 
 class Batch(Sequence[Any]):
@@ -147,6 +186,8 @@ class ConcatDataset(Dataset[T_co]):
         if not self.datasets:
             raise ArgumentError("ConcatDataset: datasets is empty; it needs at least one")
         for i, dataset in enumerate(self.datasets):
+            if isinstance(dataset, IterableDataset):
+                raise OperandError(f"ConcatDataset: datasets[{i}] is an IterableDataset; use ChainDataset")
             if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
                 raise OperandError(
                     f"ConcatDataset: datasets[{i}] is a {type(dataset).__name__}, without length and indices"
@@ -168,6 +209,48 @@ class ConcatDataset(Dataset[T_co]):
 
     def __copy__(self) -> ConcatDataset[T_co]:
         return ConcatDataset([copy.copy(dataset) for dataset in self.datasets])
+
+
+class StackDataset(Dataset[Any]):
+    """Several datasets side by side: sample i is a tuple of their samples i, or, of named ones, a dict.
+
+    >>> StackDataset(["a", "b"], [1, 2])[1]
+    ('b', 2)
+    >>> StackDataset(letter=["a", "b"], number=[1, 2])[0]
+    {'letter': 'a', 'number': 1}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ArgumentError(
+                "StackDataset: give datasets by position, for tuples, or by name, for dicts; at least one"
+            )
+        self.datasets: Any = args or kwargs
+        lengths = [len(dataset) for dataset in self._parts()]
+        if len(set(lengths)) > 1:
+            raise ArgumentError(f"StackDataset: the datasets must have the same length; they have {lengths}")
+
+    def _parts(self) -> list[Any]:
+        return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+
+    def _sample(self, parts: Iterable[Any]) -> Any:
+        return dict(zip(self.datasets, parts)) if isinstance(self.datasets, dict) else tuple(parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._sample(dataset[index] for dataset in self._parts())
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        columns = [fetch_samples(dataset, indices) for dataset in self._parts()]
+        return [self._sample(parts) for parts in zip(*columns, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._parts()[0])
+
+    def __copy__(self) -> StackDataset:
+        parts = [copy.copy(dataset) for dataset in self._parts()]
+        return (
+            StackDataset(**dict(zip(self.datasets, parts))) if isinstance(self.datasets, dict) else StackDataset(*parts)
+        )
 
 
 class ImageDataset(Dataset[tuple[Any, Any]]):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad import random
-from tensorgrad.backend import backend_of
+from tensorgrad.backend import backend_for, backend_of
 from tensorgrad.errors import DeviceError, GraphError, OperandError
 from tensorgrad.random import Generator
 from tensorgrad.tensor import Tensor
@@ -36,7 +36,9 @@ def host_array(name: str, tensor: Tensor) -> np.ndarray:
     if tensor.requires_grad:
         raise GraphError(f"{name}: the Tensor requires a gradient, which transforms of data do not pass on; detach it")
     if not isinstance(tensor.array, np.ndarray):
-        raise DeviceError(f"{name}: the Tensor is on {tensor.device}; transforms run on the CPU, move images afterwards")
+        raise DeviceError(
+            f"{name}: the Tensor is on {tensor.device}; transforms run on the CPU, move images afterwards"
+        )
     return tensor.array
 
 
@@ -55,6 +57,26 @@ def take(tensor: Tensor, indices: Sequence[int]) -> Any:
     """The array of the entries at these indices along the first dimension, on the Tensor's own device."""
     backend = backend_of(tensor.array)
     return backend.getitem(tensor.array, backend.asarray(indices))
+
+
+def why_not_pinned() -> str | None:
+    """Why memory cannot be pinned for a GPU here, or None if it can."""
+    try:
+        backend_for("cuda")
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def pinned(tensor: Tensor) -> Tensor:
+    """A copy of a Tensor on the CPU in memory that stays where it is, which a GPU fetches without the CPU's help."""
+    if not isinstance(tensor.array, np.ndarray):
+        return tensor  # on a GPU already
+    import cupyx
+
+    held = cupyx.empty_pinned(tensor.array.shape, tensor.array.dtype)
+    held[...] = tensor.array
+    return Tensor(held)
 
 
 # Random numbers. While a loader makes a batch, what is drawn comes from that batch's own stream, in whatever thread or

@@ -96,6 +96,51 @@ class SubsetRandomSampler(Sampler[int]):
         return len(self.indices)
 
 
+class WeightedRandomSampler(Sampler[int]):
+    """Independent draws of indices, each as likely as its weight says; or, without replacement, no index twice.
+
+    weights: one number a sample, 0 or more, whatever they add up to. num_samples: how many indices one iteration gives.
+
+    >>> sorted(WeightedRandomSampler([0, 1, 0, 3], 2, replacement=False))
+    [1, 3]
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[float],
+        num_samples: int,
+        replacement: bool = True,
+        generator: Generator | None = None,
+    ) -> None:
+        if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples < 1:
+            raise ArgumentError(f"WeightedRandomSampler: num_samples={num_samples!r} must be a whole number above 0")
+        if not isinstance(replacement, bool):
+            raise ArgumentError(f"WeightedRandomSampler: replacement={replacement!r} must be True or False")
+        self.weights = np.array(weights, dtype=np.float64)
+        if self.weights.ndim != 1:
+            raise ArgumentError(
+                f"WeightedRandomSampler: weights has shape {self.weights.shape}; it needs one dimension"
+            )
+        if not (self.weights >= 0).all() or not 0 < self.weights.sum() < np.inf:
+            raise ArgumentError("WeightedRandomSampler: weights must be numbers, 0 or more, and not all 0")
+        if not replacement and num_samples > np.count_nonzero(self.weights):
+            raise ArgumentError(
+                f"WeightedRandomSampler: num_samples={num_samples} without replacement; "
+                f"only {np.count_nonzero(self.weights)} weights are above 0"
+            )
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng(engine.spawn_seed(self.generator))
+        chances = self.weights / self.weights.sum()
+        return iter(rng.choice(len(chances), self.num_samples, replace=self.replacement, p=chances).tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
 class BatchSampler(Sampler[list[int]]):
     """Lists of `batch_size` indices of another sampler; `drop_last` leaves out a shorter last one.
 

@@ -9,6 +9,7 @@ neither side ever writes while the other is writing, the pipe cannot jam.
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import queue
 import signal
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,51 @@ class Fetcher:
         return Fetcher(copy.copy(self.dataset), self.collate_fn, self.batched)
 
 
+class End:
+    """What a worker gives in place of a batch when its stream has no more samples."""
+
+
+class StreamFetcher:
+    """Makes batch `number` of an epoch from the next `size` samples of an IterableDataset; size None means one, bare.
+
+    Each epoch has an iterator of its own, known by the epoch's seed, until it ends or `forget` is told.
+    """
+
+    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], drop_last: bool) -> None:
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.drop_last = drop_last
+        self._iterators: dict[int, Iterator[Any]] = {}
+
+    def __call__(self, seed: int, number: int, size: int | None) -> Any:
+        with engine.drawing_from(seed, number):
+            samples = self._next(seed, number, 1 if size is None else size)
+            if not samples or (self.drop_last and size is not None and len(samples) < size):
+                return End()
+            try:
+                return self.collate_fn(samples[0] if size is None else samples)
+            except Exception as error:
+                _add_note(error, f"raised by collate_fn for batch {number}")
+                raise
+
+    def _next(self, seed: int, number: int, size: int) -> list[Any]:
+        try:
+            if seed not in self._iterators:
+                self._iterators[seed] = iter(self.dataset)
+            return list(itertools.islice(self._iterators[seed], size))
+        except Exception as error:
+            _add_note(error, f"raised by the dataset's iterator for batch {number}")
+            raise
+
+    def forget(self, seed: int) -> None:
+        """Nothing more is wanted of this epoch."""
+        self._iterators.pop(seed, None)
+
+    def copy(self) -> StreamFetcher:
+        """A worker thread's own."""
+        return StreamFetcher(copy.copy(self.dataset), self.collate_fn, self.drop_last)
+
+
 class Failure:
     """An exception in a worker, on its way to the reader: its type, and a text with index and traceback."""
 
@@ -131,24 +177,39 @@ class _WorkerKeyError(KeyError):
 
 
 class Epoch:
-    """One pass over the data: its seed, the finished batches as (number, batch or Failure), and whether it was left."""
+    """One pass over the data: its seed, the finished batches as (number, batch or Failure), and whether it was left.
+
+    ended: of a stream, the workers that have no more of it.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.results: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.left = False
+        self.ended: set[int] = set()
 
 
-Task = tuple[Epoch, int, Any]  # epoch, number of the batch, indices
+Task = tuple[Epoch, int, Any]  # epoch, number of the batch, indices (of a stream: how many samples)
+FORGET = -1  # in place of a number: the epoch is over
 
 
 class Workers:
-    """`count` workers that take tasks from one queue; `close` ends them all."""
+    """`count` workers that take tasks from one queue; `close` ends them all.
+
+    Of a stream, every worker has a part of its own. Then each has a queue too, and batch k is made by worker k % count.
+    """
 
     def __init__(
-        self, count: int, fetcher: Fetcher, seed: int, init_fn: Callable[[int], None] | None, context: Any = None
+        self,
+        count: int,
+        fetcher: Fetcher | StreamFetcher,
+        seed: int,
+        init_fn: Callable[[int], None] | None,
+        context: Any = None,
     ) -> None:
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._streams = isinstance(fetcher, StreamFetcher)
+        queues = count if self._streams else 1
+        self._tasks: list[queue.SimpleQueue[Task | None]] = [queue.SimpleQueue() for _ in range(queues)]
         self._threads: list[threading.Thread] = []
         self._processes: list[RemoteFetcher] = []
         try:
@@ -156,9 +217,9 @@ class Workers:
                 for i in range(count):
                     self._processes.append(RemoteFetcher(context, fetcher, _info(i, count, seed, fetcher), init_fn))
             for i in range(count):
-                make: Callable[..., Any] = self._processes[i] if self._processes else fetcher.copy()
+                make: Any = self._processes[i] if self._processes else fetcher.copy()
                 info = None if self._processes else _info(i, count, seed, make)
-                arguments = (self._tasks, make, f"worker {i}", info, init_fn)
+                arguments = (self._tasks[i % queues], make, f"worker {i}", info, init_fn)
                 thread = threading.Thread(target=_work, args=arguments, name=f"DataLoader worker {i}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
@@ -168,7 +229,14 @@ class Workers:
 
     def submit(self, epoch: Epoch, number: int, indices: Any) -> None:
         """Have batch `number` made; it arrives in epoch.results."""
-        self._tasks.put((epoch, number, indices))
+        self._tasks[number % len(self._tasks)].put((epoch, number, indices))
+
+    def leave(self, epoch: Epoch) -> None:
+        """Nothing more is wanted of this epoch: what waits is passed over, and streams let go of their iterators."""
+        epoch.left = True
+        if self._streams:
+            for tasks in self._tasks:
+                tasks.put((epoch, FORGET, None))
 
     def close(self) -> None:
         """End all workers, each after the batch it is at, and wait for them GRACE_SECONDS.
@@ -179,8 +247,8 @@ class Workers:
         processes, self._processes = self._processes, []
         if sys.is_finalizing():
             return  # the interpreter has stopped its daemon threads already: there is nobody left to wait for
-        for _ in threads:
-            self._tasks.put(None)
+        for i in range(len(threads)):
+            self._tasks[i % len(self._tasks)].put(None)
         deadline = time.monotonic() + GRACE_SECONDS
         for thread, process in zip(threads, processes, strict=False):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -200,7 +268,7 @@ def _info(i: int, count: int, seed: int, fetcher: Any) -> WorkerInfo:
 
 def _work(
     tasks: queue.SimpleQueue[Task | None],
-    make: Callable[..., Any],
+    make: Any,
     name: str,
     info: WorkerInfo | None,
     init_fn: Callable[[int], None] | None,
@@ -215,7 +283,9 @@ def _work(
         if task is None:
             return
         epoch, number, indices = task
-        if not epoch.left:
+        if number == FORGET:
+            make.forget(epoch.seed)
+        elif not epoch.left:
             epoch.results.put((number, failure or _attempt(make, name, epoch.seed, number, indices)))
         del task, epoch  # an idle worker keeps no batch alive
 
@@ -243,7 +313,7 @@ def _attempt(make: Callable[..., Any], name: str, seed: int, number: int, indice
 class RemoteFetcher:
     """Runs a Fetcher in a process of its own, one request at a time."""
 
-    def __init__(self, context: Any, fetcher: Fetcher, info: WorkerInfo, init_fn: Callable[[int], None] | None) -> None:
+    def __init__(self, context: Any, fetcher: Any, info: WorkerInfo, init_fn: Callable[[int], None] | None) -> None:
         self._pipe, theirs = context.Pipe()
         # A forked process inherits our end too, and would never see it close if it kept it.
         inherited = self._pipe if context.get_start_method() == "fork" else None
@@ -276,6 +346,13 @@ class RemoteFetcher:
                 "under `if __name__ == '__main__':`. num_workers=0 shows an error where it happens"
             ) from error
 
+    def forget(self, seed: int) -> None:
+        """Have the process let go of a stream's iterator."""
+        try:
+            self._pipe.send((seed, FORGET, None))
+        except OSError:
+            pass  # it has ended already, and its iterators with it
+
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
@@ -294,9 +371,7 @@ class RemoteFetcher:
         self._process.close()
 
 
-def _serve(
-    pipe: Any, inherited: Any, fetcher: Fetcher, info: WorkerInfo, init_fn: Callable[[int], None] | None
-) -> None:
+def _serve(pipe: Any, inherited: Any, fetcher: Any, info: WorkerInfo, init_fn: Callable[[int], None] | None) -> None:
     """The life of a worker process: requests in, batches or Failures out, until told to end or the parent is gone."""
     if inherited is not None:
         inherited.close()
@@ -312,6 +387,9 @@ def _serve(
         if request is None:
             return
         seed, number, indices = request
+        if number == FORGET:
+            fetcher.forget(seed)
+            continue
         engine.seed_process(engine.batch_seed(seed, number))
         answer = failure or _attempt(fetcher, f"worker {info.id}", seed, number, indices)
         try:

@@ -1,9 +1,10 @@
 """What a unit sees: the smallest box of pixels outside of which nothing matters to it.
 
 tensorgrad.graph works the box out from windows, strides and paddings, for all channels of a map together. Here that is put to
-the test for the unit itself: rows and columns of the picture are made nan, and nan travels wherever a value is looked at,
-through every branch and whatever the weights are. Where the test disagrees (a channel that only one branch of a
-concatenation reaches, a pooling of adapted windows) the edge is found by bisection.
+the test for the unit itself, on a copy of the network in which every weight is positive, every bias 0 and every norm without
+effect: for a black picture everything in it is 0, and a bright stripe makes positive whatever looks at it, through every
+branch, rectifier and maximum; nothing can cancel. Where the test disagrees (a channel that only one branch of a concatenation
+reaches, a pooling of adapted windows) the edge is found by bisection.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tensorgrad.graph.receptive import receptive_fields
 from tensorgrad.graph.trace import watch
 from tensorgrad.inspect.layers import Layer, checked_unit, find_layer, run_to
 from tensorgrad.inspect.running import at_rest, on_device, one_picture, to_host
+from tensorgrad.mode import no_grad
 from tensorgrad.nn.module import Module
 
 
@@ -58,10 +60,10 @@ class Fields:
         self.operation = operation
         self.layer = layer
         self.size = images.shape[2:]
-        # nan, and products in plain order: fast float32 convolutions mix neighbouring places
-        self.model: Any = copy.deepcopy(model).double()
-        self.image = numpy.asarray(images[:1], numpy.float64)
+        self.model = _all_positive(model)
+        self.dark = numpy.zeros((1, *images.shape[1:]))
         self.guess = self._guess()
+        self.base = self._values(self.dark)[0]
         self.known: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def box(self, unit: tuple[int, ...]) -> Box:
@@ -93,17 +95,19 @@ class Fields:
             low = round(field.low + unit[1 + axis] * field.stride)
             high = round(field.high + unit[1 + axis] * field.stride) + 1
         low, high = min(max(low, 0), size - 1), max(min(high, size), 1)
-        # nan before `low` must leave the unit alone, nan in one pixel more must not; from behind the same
-        seen = self._nan_reaches(unit, axis, [(0, low), (0, low + 1), (high, size), (high - 1, size)])
+        if self.base.any() or not self._reached(unit, axis, [(0, size)])[0]:
+            return low, high  # a black picture gives light, or nothing comes through: the windows alone must tell
+        # light before `low` must leave the unit alone, in one pixel more it must not; from behind the same
+        seen = self._reached(unit, axis, [(0, low), (0, low + 1), (high, size), (high - 1, size)])
         if seen[0] or not seen[1]:
-            low = self._bisect(size, lambda t: self._nan_reaches(unit, axis, [(0, t)])[0])
+            low = self._bisect(size, lambda t: self._reached(unit, axis, [(0, t)])[0])
         if seen[2] or not seen[3]:
-            high = size - self._bisect(size, lambda t: self._nan_reaches(unit, axis, [(size - t, size)])[0])
+            high = size - self._bisect(size, lambda t: self._reached(unit, axis, [(size - t, size)])[0])
         return low, max(high, low)
 
     @staticmethod
     def _bisect(size: int, reaches: Callable[[int], bool]) -> int:
-        """How many pixels from an edge can be nan without reaching the unit."""
+        """How many pixels from an edge can be bright without reaching the unit."""
         safe, felt = 0, size + 1
         while felt - safe > 1:
             middle = (safe + felt) // 2
@@ -113,20 +117,38 @@ class Fields:
                 felt = middle
         return min(safe, size)
 
-    def _nan_reaches(self, unit: tuple[int, ...], axis: int, parts: list[tuple[int, int]]) -> list[bool]:
-        x = numpy.repeat(self.image, len(parts), 0)
-        for i, (begin, end) in enumerate(parts):
-            x[(i, slice(None), slice(None), slice(begin, end)) if axis else (i, slice(None), slice(begin, end))] = (
-                numpy.nan
-            )
-        with at_rest(self.model), numpy.errstate(invalid="ignore"):
-            value, _ = run_to(self.operation, self.model, on_device(x, self.model), self.layer)
-        return [bool(nan) for nan in numpy.isnan(to_host(value)[(slice(None), *unit)])]
+    def _reached(self, unit: tuple[int, ...], axis: int, stripes: list[tuple[int, int]]) -> list[bool]:
+        """Whether light in the pixels [begin, end) of an axis reaches the unit."""
+        x = numpy.repeat(self.dark, len(stripes), 0)
+        for picture, (begin, end) in zip(x, stripes):
+            picture[(slice(None), slice(None), slice(begin, end)) if axis else (slice(None), slice(begin, end))] = 1
+        return [bool(value != 0) for value in self._values(x)[(slice(None), *unit)]]
+
+    def _values(self, x: numpy.ndarray) -> numpy.ndarray:
+        with at_rest(self.model), numpy.errstate(all="ignore"):
+            return to_host(run_to(self.operation, self.model, on_device(x, self.model), self.layer)[0])
 
     def _guess(self) -> Any:
         """The fields of the map by the windows on the way to it, None where they do not tell."""
         with at_rest(self.model):
-            x = on_device(self.image, self.model)
+            x = on_device(self.dark, self.model)
             graph = watch(lambda x: run_to(self.operation, self.model, x, self.layer, copy=False)[0], x)
         end = next(node for node in graph.nodes if node.kind == "output")
         return receptive_fields(graph)[end.number]
+
+
+def _all_positive(model: Module) -> Any:
+    """A copy of a network in which nothing can cancel, in double precision: fast products of float32 mix neighbours."""
+    twin: Any = copy.deepcopy(model).double()
+    with no_grad():
+        for name, p in twin.named_parameters():
+            if p.ndim > 1:
+                p.fill_(1 / max(p.shape[1], 1))
+            else:
+                p.fill_(1.0 if name.endswith("weight") else 0.0)
+        for name, buffer in twin.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.zero_()
+            elif name.endswith("running_var"):
+                buffer.fill_(1.0)
+    return twin

@@ -115,7 +115,9 @@ def find_layer(operation: str, model: Module, images: Any, name: str) -> Layer:
     Raises ArgumentError with the nearest names for one that is not there.
     """
     if not isinstance(name, str):
-        raise OperandError(f"{operation}: the layer is a {type(name).__name__}; give its name, such as 'layer3.1.conv2'")
+        raise OperandError(
+            f"{operation}: the layer is a {type(name).__name__}; give its name, such as 'layer3.1.conv2'"
+        )
     found = _all_layers(operation, model, images[:1])
     known: dict[str, Layer] = {}
     for layer in found:
@@ -176,5 +178,7 @@ def run_to(
         except _Reached:
             pass
     if not caught:
-        raise ArgumentError(f"{operation}: this time {layer.full_name!r} was not reached; the model decides by its input")
+        raise ArgumentError(
+            f"{operation}: this time {layer.full_name!r} was not reached; the model decides by its input"
+        )
     return caught[0], result

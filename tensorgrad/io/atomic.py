@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ _REMEDIES = {
     errno.ENOENT: "make the folder first",
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
 }
+
+_DRAFT = re.compile(r"\.[^.].*\.[0-9a-f]{8}\.replacing(\.[^.]*)?")
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     # the same folder, for a renaming across disks would copy; the same suffix, which tells some writers the format
-    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.replacing{target.suffix}")
     renamed = False
     try:
         yield draft
@@ -60,6 +63,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it has its name by now, or never was
             draft.unlink()
+
+
+def remove_drafts(folder: str | os.PathLike[str]) -> None:
+    """Take away the temporary files of a process that was killed while it wrote into the folder.
+
+    Only for a folder that no other process writes to at the time.
+    """
+    for path in Path(folder).iterdir():
+        if _DRAFT.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Checkpoints: Tensors by name and what is to be known about them, in one safetensors file.
 
 safetensors is a plain format (a JSON header, then the numbers): reading a file from a stranger runs nobody's code, and
-many other programs read it. The metadata stands in the header as JSON, under the key 'tensorgrad'.
+many other programs read it. The metadata stands in the header as JSON, under the key 'tensorgrad', and beside it a digest
+of all that the file holds, which is compared when it is read: a flipped bit is an error, not another number.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from tensorgrad.io.errors import CheckpointError
 from tensorgrad.tensor import Tensor
 
 _KEY = "tensorgrad"  # of our metadata, in the header
+_DIGEST = "tensorgrad.sha256"  # of the names, dtypes, shapes and values in the order of the names, then of the metadata
 _HEADER = "__metadata__"  # safetensors' own name for the header's metadata, so no Tensor's
 _NUMPYS = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 _NUMPYS |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
@@ -57,7 +60,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
         raise OperandError(
             f"save: metadata is no JSON ({error}); use dicts, lists, texts and finite numbers"
         ) from error
-    content = safetensors.numpy.save(arrays, {_KEY: text})
+    content = safetensors.numpy.save(arrays, {_KEY: text, _DIGEST: digest(arrays, text)})
     with replacing(path) as draft, draft.open("xb") as file:
         file.write(content)
 
@@ -83,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     if tensors is None:
         with open(path, "rb") as whole:
             return loads(whole.read(), os.fspath(path))
-    return Checkpoint(tensors, _read_metadata(header, os.fspath(path)))
+    return _checked(tensors, header, os.fspath(path))
 
 
 def loads(content: bytes, origin: str = "the file") -> Checkpoint:
@@ -95,7 +98,7 @@ def loads(content: bytes, origin: str = "the file") -> Checkpoint:
     tensors = {name: _array(name, entry, origin) for name, entry in entries}
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length]).get(_HEADER, {})  # which is whole, or load had refused it
-    return Checkpoint(tensors, _read_metadata(header, origin))
+    return _checked(tensors, header, origin)
 
 
 def _array(name: str, entry: Mapping[str, Any], origin: str) -> numpy.ndarray:
@@ -115,6 +118,29 @@ def _not_whole(origin: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"load: {origin} is no whole safetensors file ({error}): damaged, cut off, or of another kind"
     )
+
+
+def digest(tensors: Mapping[str, numpy.ndarray], text: str) -> str:
+    """SHA-256 of arrays by name (each contiguous) and of a text, in hexadecimal."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        dtype = array.dtype.newbyteorder("<")  # as safetensors stores it
+        found.update(json.dumps([name, dtype.str, array.shape]).encode())
+        found.update(numpy.ascontiguousarray(array, dtype).reshape(-1).view(numpy.uint8).data)
+    found.update(text.encode())
+    return found.hexdigest()
+
+
+def _checked(tensors: dict[str, numpy.ndarray], header: Mapping[str, str], origin: str) -> Checkpoint:
+    """The content of a file, after its digest was compared; files of other programs, and older ones, have none."""
+    ours = {key for key in header if key.casefold().startswith(_KEY)}
+    if _DIGEST in ours or len(header) > 1 and _KEY in ours:
+        if set(header) != {_KEY, _DIGEST} or header[_DIGEST] != digest(tensors, header[_KEY]):
+            raise CheckpointError(
+                f"load: the content of {origin} is not what was saved (its digest differs): damaged, or changed by hand"
+            )
+    return Checkpoint(tensors, _read_metadata(header, origin))
 
 
 def _read_metadata(header: Mapping[str, str], origin: str) -> dict[str, Any]:

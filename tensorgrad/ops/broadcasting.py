@@ -15,6 +15,7 @@ from tensorgrad.tensor import Tensor
 
 # what tensorgrad offers under these names
 __all__ = [
+    "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
 ]
@@ -71,6 +72,20 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     xs = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else list(tensors)
     shape = common_shape("broadcast_tensors", xs)
     return tuple(broadcast_to(x, shape) for x in xs)
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape to which Tensors of these shapes broadcast; a number counts as a shape of one dimension.
+
+    >>> broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    try:
+        return numpy.broadcast_shapes(*given)
+    except ValueError:
+        listed = ", ".join(map(str, given))
+        raise ShapeError(f"broadcast_shapes: got {listed}; sizes must be equal or 1, compared from the last") from None
 
 
 def common_shape(operation: str, xs: Sequence[Tensor]) -> tuple[int, ...]:

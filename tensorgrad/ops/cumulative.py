@@ -6,7 +6,11 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import int64, is_floating
+from tensorgrad.errors import RangeError, ShapeError
+from tensorgrad.ops.joining import cat
+from tensorgrad.ops.logic import not_equal
 from tensorgrad.ops.operands import cast, one_dim
+from tensorgrad.ops.picking import narrow
 from tensorgrad.ops.recurrence import affine_scan, running_products
 from tensorgrad.ops.reduction import Chosen
 from tensorgrad.primitive import Linear, Primitive, check_floating
@@ -18,6 +22,7 @@ __all__ = [
     "cummin",
     "cumprod",
     "cumsum",
+    "diff",
     "logcumsumexp",
 ]
 
@@ -187,3 +192,26 @@ def _running_extreme(operation: str, x: Tensor, dim: int, extreme: str) -> Chose
         return Chosen(x.clone(), Tensor(backend_of(x.array).zeros((), int64)))
     indices = PlaceOfExtreme(at, extreme)(x)
     return Chosen(backend_of(x).take_along_axis(x, indices, at), indices)
+
+
+def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    """x[i + 1] - x[i] along `dim`, n times over; of Booleans, whether they differ.
+
+    prepend, append  what is put before and behind x first
+
+    >>> import tensorgrad
+    >>> diff(tensorgrad.tensor([1, 4, 9]))
+    tensor([3, 5])
+    """
+    if not x.array.ndim:
+        raise ShapeError("diff: the Tensor has no dimensions; it must have one to take differences along")
+    at = one_dim("diff", dim, x.array.ndim)
+    if n < 0:
+        raise RangeError(f"diff: n is {n}; it must not be negative")
+    parts = [part for part in (prepend, x, append) if part is not None]
+    z = cat(parts, at) if len(parts) > 1 and n else x
+    for _ in range(min(n, z.array.shape[at])):
+        length = max(z.array.shape[at] - 1, 0)
+        after, before = narrow(z, at, z.array.shape[at] - length, length), narrow(z, at, 0, length)
+        z = not_equal(after, before) if z.array.dtype.kind == "b" else after - before
+    return z if n else x.clone()

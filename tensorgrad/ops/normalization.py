@@ -57,7 +57,8 @@ class Normalize(Primitive):
     def vjp(self, dz: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> Any:
         backend = backend_of(dz)
         scale = inv_std if weight is None else inv_std * weight
-        total = products = None
+        total: Any = None
+        products: Any = None
         if self.needs(1) or self.needs(4):
             total = backend.sum(dz, _over(dz), False)
         if self.needs(2) or self.needs(3):

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from tensorgrad.io.atomic import replacing
+from tensorgrad.io.atomic import remove_drafts, replacing
 
 MODEL = "model.safetensors"
 LAST = "last.safetensors"
@@ -15,7 +15,9 @@ CURVES = "curves.png"
 MISCLASSIFIED = "misclassified.png"
 GRAPH = "graph.svg"
 GRAPH_SOURCE = "graph.dot"
-FILES = (MODEL, LAST, METRICS, CURVES, MISCLASSIFIED, GRAPH, GRAPH_SOURCE)
+FAILURE = "not-finite.safetensors"  # the batch whose loss was not finite
+CHECKPOINTS = "checkpoints"  # a folder, see Checkpoints
+FILES = (MODEL, LAST, METRICS, CURVES, MISCLASSIFIED, GRAPH, GRAPH_SOURCE, FAILURE)
 
 
 class RunFolder:
@@ -32,8 +34,8 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def prepare(self) -> None:
-        """Make the folder and try to write there, so that what is wrong with it is known before the training."""
+    def make(self) -> None:
+        """Make the folder, where there is none."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -41,10 +43,14 @@ class RunFolder:
             raise OSError(
                 error.errno or 0, f"cannot make the folder of the run: {reason}; choose another", str(self.path)
             ) from error
+
+    def prepare(self) -> None:
+        """Try to write there, so that what is wrong is known before the training; take away what a killed run left."""
         probe = self / "writable"
         with replacing(probe) as draft:
             draft.touch()
         probe.unlink()
+        remove_drafts(self.path)
 
     def holds_a_run(self) -> bool:
         """Whether an earlier run has left files here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import platform
 import time
@@ -19,20 +20,36 @@ from tensorgrad.creation import zeros
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.loader import DataLoader
 from tensorgrad.device import Device
+from tensorgrad.errors import ArgumentError
 from tensorgrad.graph import NO_DOT, GraphvizError, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
+from tensorgrad.io.errors import CheckpointError
 from tensorgrad.models import get_model
 from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import manual_seed
-from tensorgrad.train.folder import CURVES, GRAPH, GRAPH_SOURCE, LAST, METRICS, MISCLASSIFIED, MODEL, RunFolder
+from tensorgrad.train.checkpoints import Checkpoints
+from tensorgrad.train.folder import (
+    CHECKPOINTS,
+    CURVES,
+    FAILURE,
+    GRAPH,
+    GRAPH_SOURCE,
+    LAST,
+    METRICS,
+    MISCLASSIFIED,
+    MODEL,
+    RunFolder,
+)
+from tensorgrad.train.lock import locked
 from tensorgrad.train.metrics import EpochMetrics, write_metrics
+from tensorgrad.train.nonfinite import NonFiniteLoss
 from tensorgrad.train.pictures import draw_curves, draw_misclassified, least_smoothed_loss
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.recipes import Recipe
 from tensorgrad.train.schedule import warmup_cosine
 from tensorgrad.train.splits import SIZE, load_splits
 from tensorgrad.train.stop import StopOnSignal, Stopped
-from tensorgrad.train.trainer import Evaluation, NonFiniteLoss, Trainer
+from tensorgrad.train.trainer import Evaluation, Trainer
 from tensorgrad.version import __version__
 
 TEST_BATCH = 500
@@ -52,6 +69,8 @@ class Job:
     out: the folder; see RunFolder and the table in `tensorgrad train --help` for what is left there.
     seed: of initialisation, order and augmentation; the same seed gives the same model on the same machine.
     data_dir: where MNIST or Fashion-MNIST are, or are downloaded to. workers: threads that prepare batches ahead.
+    resume: go on from the newest whole checkpoint of the same recipe and seed in the folder; without one, begin.
+    save_every: steps between two checkpoints within an epoch; 0 for none, then there is one after every epoch.
     """
 
     def __init__(
@@ -64,6 +83,8 @@ class Job:
         workers: int = 0,
         pictures: bool = True,
         progress: Progress | None = None,
+        resume: bool = False,
+        save_every: int = 0,
     ) -> None:
         self.recipe = recipe
         self.folder = RunFolder(out)
@@ -73,20 +94,29 @@ class Job:
         self.workers = workers
         self.pictures = pictures
         self.progress = Progress(quiet=True) if progress is None else progress
+        self.resume = resume
+        self.save_every = save_every
+        self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, warn=self.progress.say)
         self.history: list[EpochMetrics] = []
         self.kept = 0  # the epoch whose model is in MODEL
         self.best_accuracy = -1.0
+        self.saved_at: int | None = None  # after how many steps this run saved its last checkpoint
 
     def run(self) -> Evaluation:
         """Train, test once, draw; returns what the model says to the test images.
 
         Raises Interrupted and NonFiniteLoss, whose texts say what is kept; before anything is written DeviceError,
-        OSError and the errors of the data sets.
+        OSError, FolderInUse, CheckpointError and the errors of the data sets.
         """
         # the matrices of a small network are so small that a second thread of BLAS costs more than it brings
         with threadpool_limits(1, user_api="blas"):
             try:
-                return self._run()
+                backend_for(self.device)  # refuses a device that is not there
+                self.folder.make()
+                with locked(self.folder.path) as sure:
+                    if not sure:
+                        self.progress.say(f"{self.folder.path} cannot be locked there; let no other run write to it")
+                    return self._run()
             except Stopped as stopped:
                 done, planned = len(self.history), self.recipe.epochs
                 when = f"in epoch {done + 1} of {planned}" if done < planned else f"after epoch {done}, the last one"
@@ -98,14 +128,14 @@ class Job:
 
     def _run(self) -> Evaluation:
         begun = time.perf_counter()
-        backend_for(self.device)  # refuses a device that is not there
         self.folder.prepare()
+        state = self._found_state() if self.resume else None
         manual_seed(self.seed)
         splits = load_splits(self.recipe, self.data_dir)
         model = build_model(self.recipe).to(self.device)
         self._announce(splits.train, splits.validation, splits.test, model)
 
-        trainer = self._train(model, splits.train, splits.validation)
+        trainer = self._train(model, splits.train, splits.validation, state)
 
         load_model(self.folder / MODEL, model)
         result = trainer.evaluate(DataLoader(splits.test, batch_size=TEST_BATCH))
@@ -115,7 +145,33 @@ class Job:
         self._tell_what_is_there(time.perf_counter() - begun)
         return result
 
-    def _train(self, model: Any, train: ImageDataset, validation: ImageDataset | None) -> Trainer:
+    def _found_state(self) -> dict[str, Any] | None:
+        """The state to go on from; refuses one of another recipe or seed, which would continue as neither."""
+        state: dict[str, Any] | None = self.checkpoints.load()
+        if state is None:
+            self.progress.say(f"{self.folder.path} holds no checkpoint; the training begins")
+            return None
+        if not isinstance(state, dict) or not isinstance(state.get("job"), dict):
+            raise CheckpointError(f"load: the checkpoint in {self.checkpoints.folder} is not one of a training")
+        mine, its = self._identity(), state["job"]["identity"]
+        differ = [
+            f"{name}={its.get(name)!r} instead of {value!r}" for name, value in mine.items() if its.get(name) != value
+        ]
+        if differ:
+            raise ArgumentError(
+                f"--resume: the run in {self.folder.path} has {', '.join(differ)}; give the same options as then, choose "
+                "another folder, or begin anew without --resume"
+            )
+        return state
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on as it was, as JSON says it."""
+        said: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self.recipe), "seed": self.seed}))
+        return said
+
+    def _train(
+        self, model: Any, train: ImageDataset, validation: ImageDataset | None, state: dict[str, Any] | None
+    ) -> Trainer:
         recipe = self.recipe
         loader = DataLoader(
             train,
@@ -129,9 +185,34 @@ class Job:
         schedule = LambdaLR(optimizer, warmup_cosine(recipe.epochs * len(loader), recipe.warmup))
         loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         with StopOnSignal() as stop:
-            trainer = Trainer(model, loss, optimizer, schedule, self.device, self.progress, stop)
-            trainer.fit(loader, recipe.epochs, check, lambda metrics: self._save(model, metrics))
+            trainer = Trainer(
+                model, loss, optimizer, schedule, self.device, self.progress, stop, failure=self.folder / FAILURE
+            )
+            if state is not None:
+                self._continue(trainer, state, len(loader))
+            trainer.fit(
+                loader,
+                recipe.epochs,
+                check,
+                lambda metrics: self._save(model, metrics),
+                lambda: self._save_state(trainer),
+                self.save_every,
+            )
         return trainer
+
+    def _continue(self, trainer: Trainer, state: dict[str, Any], steps: int) -> None:
+        trainer.load_state(state)
+        self.history = list(trainer.history)
+        self.kept, self.best_accuracy = state["job"]["kept"], state["job"]["best_accuracy"]
+        done, step = len(self.history), trainer.steps_done - len(trainer.history) * steps
+        place = f"step {step} of {steps} of epoch {done + 1}" if step else f"epoch {done}"
+        self.progress.say(f"going on after {place}, from the checkpoint in {self.checkpoints.folder}")
+
+    def _save_state(self, trainer: Trainer) -> None:
+        """A checkpoint: all that `--resume` needs."""
+        job = {"identity": self._identity(), "kept": self.kept, "best_accuracy": self.best_accuracy}
+        self.checkpoints.save({**trainer.state(), "job": job}, trainer.steps_done)
+        self.saved_at = trainer.steps_done
 
     def _save(self, model: Any, metrics: EpochMetrics) -> None:
         """Put what this epoch brought into the folder: the model first, so that what is there always belongs to it."""
@@ -201,16 +282,17 @@ class Job:
             f"{recipe.model} ({size:,} parameters) on {recipe.data}: {len(train):,} images to train on{held_out}, "
             f"{len(test):,} to test; {recipe.epochs} epochs on {self.device}, seed {self.seed}"
         )
-        if self.folder.holds_a_run():
+        if self.folder.holds_a_run() and not self.resume:
             self.progress.say(
                 f"{self.folder.path} holds an earlier run, which gives way when the first epoch is complete"
             )
 
     def _what_is_kept(self) -> str:
+        again = "" if self.saved_at is None else f"; --resume goes on after step {self.saved_at}"
         if not self.history:
-            return f"no epoch was complete, so {self.folder.path} is as it was"
+            return f"no epoch was complete, and what was in {self.folder.path} is unchanged{again}"
         last = f", {self.folder / LAST} that of epoch {len(self.history)}" if self.recipe.keep == "best" else ""
-        return f"{self.folder / MODEL} holds the model of epoch {self.kept}{last}"
+        return f"{self.folder / MODEL} holds the model of epoch {self.kept}{last}{again}"
 
     def _tell_what_is_there(self, seconds: float) -> None:
         meanings = {
@@ -221,6 +303,7 @@ class Job:
             MISCLASSIFIED: "the test images it got wrong",
             GRAPH: "the computation graph",
             GRAPH_SOURCE: "the computation graph as a text for Graphviz",
+            CHECKPOINTS: "where --resume goes on",
         }
         self.progress.say(f"done in {seconds:.0f} s; in {self.folder.path}{os.sep} there are")
         for name, meaning in meanings.items():

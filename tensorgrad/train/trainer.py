@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +15,14 @@ import numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.device import Device
-from tensorgrad.errors import ArgumentError, TensorgradError
+from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.mode import no_grad
 from tensorgrad.tensor import Tensor
 from tensorgrad.train.metrics import EpochMetrics
+from tensorgrad.train.nonfinite import NonFiniteLoss, find_origin, keep_batch
 from tensorgrad.train.progress import Progress
-from tensorgrad.train.stop import StopOnSignal
-
-
-class NonFiniteLoss(TensorgradError, ArithmeticError):
-    """The loss became infinite or nan; the step that would have followed was not taken."""
+from tensorgrad.train.randomness import generators_of, get_states, set_states
+from tensorgrad.train.stop import StopOnSignal, Stopped
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Running:
         self.loss_sum = 0.0
         self.correct = 0
         self.images = 0
+        self.images_here = 0  # by this process: those of an epoch that was continued may be of an earlier one
 
     def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
         """Count a batch: its mean loss, scores (N, classes) and true classes (N,)."""
@@ -63,6 +65,7 @@ class Running:
             self.correct += int((scores.argmax(1) == labels).sum().item())
         self.loss_sum += loss * images
         self.images += images
+        self.images_here += images
 
     @property
     def loss(self) -> float:
@@ -82,6 +85,8 @@ class Trainer:
     optimizer, scheduler: with PyTorch's methods; the schedule, if any, goes on after every step, not after every epoch.
     device: where the batches are moved to; the model must be there already.
     progress: shows how far it is; nothing without. stop: asked after every batch whether to go on (see StopOnSignal).
+    scaler: of the loss, for half precision, with PyTorch's methods scale, step, update and those of its state.
+    failure: the file that a batch is written to whose loss is not finite.
 
     A batch is a pair (images, classes).
     """
@@ -95,6 +100,9 @@ class Trainer:
         device: str | Device = "cpu",
         progress: Progress | None = None,
         stop: StopOnSignal | None = None,
+        *,
+        scaler: Any = None,
+        failure: str | os.PathLike[str] | None = None,
     ) -> None:
         self.model = model
         self.loss = loss
@@ -103,6 +111,42 @@ class Trainer:
         self.device = device
         self.progress = Progress(quiet=True) if progress is None else progress
         self.stop = StopOnSignal() if stop is None else stop
+        self.scaler = scaler
+        self.failure = failure
+        self.history: list[EpochMetrics] = []
+        self.steps_done = 0  # of all epochs
+        self._position: dict[str, Any] = {}  # in the epoch: what `state` needs to go on from there
+        self._continues = False  # a state was loaded, from which the next `fit` goes on
+        self._looked_for_gradients = False
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the training goes on, for a checkpoint: model, optimiser, schedule, scaler, the position in
+        the data, the random numbers, the figures so far. To be taken while `fit` calls `save`."""
+        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
+        return {
+            "version": 1,
+            "model": dict(self.model.state_dict()),
+            **{name: None if part is None else part.state_dict() for name, part in parts.items()},
+            "steps_done": self.steps_done,
+            "history": [dataclasses.asdict(metrics) for metrics in self.history],
+            "position": self._position,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state: `fit` with the same arguments then goes on as if it had never stopped."""
+        if not isinstance(state, dict) or state.get("version") != 1:
+            raise StateError("load_state: this is no state of a training that this version can continue")
+        self.model.load_state_dict(state["model"])
+        for name, part in (("optimizer", self.optimizer), ("scheduler", self.scheduler), ("scaler", self.scaler)):
+            if (part is None) != (state[name] is None):
+                there = "has one" if part is None else "has none"
+                raise StateError(f"load_state: the state {there}, this training not: {name}")
+            if part is not None:
+                part.load_state_dict(state[name])
+        self.steps_done = state["steps_done"]
+        self.history = [EpochMetrics(**metrics) for metrics in state["history"]]
+        self._position = state["position"]
+        self._continues = True
 
     def fit(
         self,
@@ -110,24 +154,40 @@ class Trainer:
         epochs: int,
         validation: Iterable[Any] | None = None,
         after_epoch: Callable[[EpochMetrics], None] | None = None,
+        save: Callable[[], None] | None = None,
+        save_every: int = 0,
     ) -> list[EpochMetrics]:
         """Train for this many epochs; returns their figures, and hands them to `after_epoch` as they come.
 
         train: a loader, an iterable of batches with a length. validation: batches that the model is tried on after each
-        epoch. Raises NonFiniteLoss, and Stopped where `stop` was asked to.
+        epoch. save: called after every epoch, after every `save_every` steps, and before Stopped is raised, to keep
+        `state()`. After `load_state` the training goes on from there; batches of the epoch that were used already are
+        read and dropped. Raises NonFiniteLoss, and Stopped where `stop` was asked to.
         """
         if len(train) == 0:
             raise ArgumentError("fit: the training set gives no batch; it needs at least one")
-        history: list[EpochMetrics] = []
+        generators = generators_of(train, validation)
         self.progress.start()
-        for epoch in range(1, epochs + 1):
+        if self._continues:
+            set_states(self._position["now"], generators)
+        else:
+            self.history, self._position, self.steps_done = [], {}, 0
+        self._continues = False
+        for epoch in range(len(self.history) + 1, epochs + 1):
             begun = time.perf_counter()
-            with numpy.errstate(all="ignore"):  # the loss is looked at in every step: NumPy need not warn of overflow
-                figures, rate = self._train_epoch(train, epoch, epochs)
-            trained = time.perf_counter()
-            check = None if validation is None else self.evaluate(validation)
+            try:
+                with numpy.errstate(all="ignore"):  # the loss is looked at in every step: NumPy need not warn
+                    figures, rate = self._train_epoch(train, epoch, epochs, generators, save, save_every)
+                trained = time.perf_counter()
+                check = None if validation is None else self.evaluate(validation)
+            except Stopped:
+                if save is not None:
+                    save()
+                raise
             if check is not None and not math.isfinite(check.loss):
-                raise NonFiniteLoss(f"the loss on the validation images became {check.loss} after epoch {epoch}")
+                raise NonFiniteLoss(
+                    f"the loss on the validation images became {check.loss} after epoch {epoch}", epoch=epoch
+                )
             metrics = EpochMetrics(
                 epoch,
                 figures.loss,
@@ -136,14 +196,17 @@ class Trainer:
                 None if check is None else check.accuracy,
                 rate,
                 time.perf_counter() - begun,
-                figures.images / (trained - begun),
+                figures.images_here / (trained - begun),
             )
-            history.append(metrics)
+            self.history.append(metrics)
             self._report(metrics, epochs)
             if after_epoch is not None:
                 after_epoch(metrics)
+            self._position = {"step": 0, "now": get_states(generators)}
+            if save is not None:
+                save()
         self.progress.close()
-        return history
+        return self.history
 
     def evaluate(self, batches: Iterable[Any]) -> Evaluation:
         """Try the model on batches, without training: it is in eval mode for as long."""
@@ -166,38 +229,117 @@ class Trainer:
             raise ArgumentError("evaluate: there is no batch; it needs at least one")
         return Evaluation(figures.loss, numpy.concatenate(all_scores), numpy.concatenate(all_labels))
 
-    def _train_epoch(self, train: Any, epoch: int, epochs: int) -> tuple[Running, float]:
-        """Go through the training set once; returns the figures and the learning rate of the last step."""
+    def _train_epoch(
+        self,
+        train: Any,
+        epoch: int,
+        epochs: int,
+        generators: Sequence[Any],
+        save: Callable[[], None] | None,
+        save_every: int,
+    ) -> tuple[Running, float]:
+        """Go through the training set once, or through the rest of it; returns the figures and the last learning rate."""
         figures = Running()
         steps = len(train)
-        rate = 0.0
+        done = 0
+        rate = self.optimizer.param_groups[0]["lr"]
+        begin = get_states(generators)
+        if self._position.get("step"):
+            done, begin, rate = (self._position[name] for name in ("step", "begin", "rate"))
+            figures.loss_sum, figures.correct, figures.images = self._position["figures"]
+            set_states(begin, generators)
+        batches = iter(train)
+        if done:  # bring the loader to where it was: it draws its order when it begins
+            for _ in range(done):
+                next(batches)
+            set_states(self._position["now"], generators)
         self.model.train()
         begun = time.perf_counter()
-        for step, (images, labels) in enumerate(train, 1):
+        for step, (images, labels) in enumerate(batches, done + 1):
             images, labels = images.to(self.device), labels.to(self.device)
             rate = self.optimizer.param_groups[0]["lr"]
+            before = get_states()
             scores = self.model(images)
             loss = self.loss(scores, labels)
             value = loss.item()
             if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"the loss became {value} in step {step} of {steps} of epoch {epoch}, at a learning rate of "
-                    f"{rate:.3g}; a lower one may help"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if self.scheduler is not None:
-                self.scheduler.step()
+                raise self._failed(value, (epoch, step, steps), rate, images, labels, before)
+            self._step(loss)
             figures.add(value, scores, labels)
+            self.steps_done += 1
+            self._position = {
+                "step": step,
+                "begin": begin,
+                "now": get_states(generators),
+                "rate": rate,
+                "figures": (figures.loss_sum, figures.correct, figures.images),
+            }
             self.progress.update(
                 f"epoch {epoch:{len(str(epochs))}}/{epochs}",
                 ((epoch - 1) * steps + step) / (epochs * steps),
                 f"loss {figures.loss:.4f}  accuracy {100 * figures.accuracy:5.2f} %  "
-                f"{figures.images / (time.perf_counter() - begun):,.0f} images/s",
+                f"{figures.images_here / (time.perf_counter() - begun):,.0f} images/s",
             )
+            if save is not None and save_every and self.steps_done % save_every == 0:
+                save()
             self.stop.check()
         return figures, rate
+
+    def _step(self, loss: Tensor) -> None:
+        """Gradients, and a step of optimiser and schedule."""
+        self.optimizer.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+        else:
+            self.scaler.scale(loss).backward()
+        if not self._looked_for_gradients:
+            self._looked_for_gradients = True
+            self._warn_of_missing_gradients()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _warn_of_missing_gradients(self) -> None:
+        """A parameter without a gradient stays as it was drawn, which is hardly ever meant."""
+        names = [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            warnings.warn(
+                f"fit: the loss does not depend on {', '.join(names[:5])}{more}: no gradient came, so training will not "
+                "change them; use them in forward, or say .requires_grad_(False)",
+                stacklevel=4,
+            )
+
+    def _failed(
+        self,
+        value: float,
+        place: tuple[int, int, int],
+        rate: float,
+        images: Tensor,
+        labels: Tensor,
+        states: dict[str, Any],
+    ) -> NonFiniteLoss:
+        """The error for a loss that is not finite, with where it came from; the batch is kept."""
+        epoch, step, steps = place
+        origin, layer = find_origin(self.model, self.loss, images, labels, states)
+        path = None
+        if self.failure is not None:
+            batch = {"epoch": epoch, "step": step, "images": images, "labels": labels, "origin": origin, "layer": layer}
+            path = keep_batch(self.failure, {**batch, "model": dict(self.model.state_dict()), "random": states})
+        kept = f"; the batch is kept in {path}" if path else ""
+        return NonFiniteLoss(
+            f"the loss became {value} in step {step} of {steps} of epoch {epoch}, at a learning rate of {rate:.3g}: "
+            f"{origin}; a lower rate may help{kept}",
+            epoch,
+            step,
+            origin,
+            layer,
+            path,
+        )
 
     def _report(self, metrics: EpochMetrics, epochs: int) -> None:
         """One line about an epoch; on a terminal the time left stands in the live line."""

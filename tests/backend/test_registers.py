@@ -77,6 +77,8 @@ LAYERS = {
     "ResNet's stem": Layer((2, 3, 23, 20), (64, 3, 7, 7), (2, 2), (3, 3, 3, 3)),
     "AlexNet's stem": Layer((1, 3, 35, 31), (64, 3, 11, 11), (4, 4), (2, 2, 2, 2)),
     "points": Layer((2, 64, 9, 7), (128, 64, 1, 1)),
+    "points with large weights": Layer((3, 520, 4, 5), (800, 520, 1, 1)),
+    "a point with large weights, stride 2": Layer((1, 520, 1, 9), (800, 520, 1, 1), (1, 2)),
     "points, stride 2": Layer((2, 64, 9, 7), (128, 64, 1, 1), (2, 2)),
     "groups of registers": Layer((2, 32, 6, 7), (64, 16, 3, 3), padding=(1, 1, 1, 1), groups=2),
     "rows in several blocks": Layer((1, 40, 70, 60), (8, 40, 3, 3), padding=(1, 1, 1, 1)),
@@ -269,7 +271,8 @@ def test_average_pooling_of_registers(pool: Any, threads: int):
 @pytest.mark.parametrize("turn_y", [False, True])
 @pytest.mark.parametrize("turn_x", [False, True])
 @pytest.mark.parametrize(
-    "sizes", [(2, 3, 4), (16, 37, 50), (4, 100, 64), (33, 17, 5), (128, 70, 96), (30, 64, 48), (1, 9, 40), (64, 300, 10)]
+    "sizes",
+    [(2, 3, 4), (16, 37, 50), (4, 100, 64), (33, 17, 5), (128, 70, 96), (30, 64, 48), (1, 9, 40), (64, 300, 10)],
 )
 def test_matrix_products(sizes: tuple[int, int, int], turn_x: bool, turn_y: bool, threads: int):
     from tensorgrad.backend import matrix

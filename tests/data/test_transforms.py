@@ -11,7 +11,12 @@ from tensorgrad.data.transforms import (
     Normalize,
     Pad,
     RandomAffine,
+    RandomCrop,
+    RandomErasing,
     RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+    RandomVerticalFlip,
     Resize,
     ToDtype,
     Transform,
@@ -41,13 +46,24 @@ def test_one_image_a_batch_and_a_tensor_give_the_same(transform):
 
 @pytest.mark.parametrize(
     "transform",
-    [RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10), RandomHorizontalFlip(0.5)],
+    [
+        RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, "bilinear"),
+        RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, center=(1, 2), fill=3),
+        RandomHorizontalFlip(0.5),
+        RandomVerticalFlip(0.5),
+        RandomCrop((4, 5), padding=1),
+        RandomResizedCrop((5, 4)),
+        RandomRotation(30, "bilinear"),
+        RandomErasing(0.5, value="random"),
+    ],
     ids=lambda t: type(t).__name__,
 )
 def test_a_random_transform_of_a_batch_draws_as_for_its_images_one_by_one(transform):
     batch = rng().random((50, 1, 6, 8))
     one_by_one = rng(3)
-    np.testing.assert_allclose(transform(batch, rng(3)), [transform(image, one_by_one) for image in batch], atol=1e-12)
+    whole = transform(batch, rng(3))
+    np.testing.assert_allclose(whole, [transform(image, one_by_one) for image in batch], atol=1e-12)
+    assert not np.array_equal(whole, transform(batch, rng(4)))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +122,6 @@ def test_resize_by_hand():
     # 4 -> 2 with a triangle of reach 2, centres at 0.5 and 2.5: distances 0.5, 0.5, 1.5 weigh 0.75, 0.75, 0.25
     np.testing.assert_allclose(resize_matrix(4, 2, True)[0], np.array([0.75, 0.75, 0.25, 0]) / 1.75)
     np.testing.assert_allclose(resize_matrix(4, 2, False), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
-    assert Resize(32)(np.zeros((8, 8), np.uint8)).dtype == np.float32
     with pytest.raises(ValueError, match="size"):
         Resize(0)
 
@@ -120,7 +135,7 @@ def test_resize_as_pytorch(size, antialias):
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(images), size, mode="bilinear", align_corners=False, antialias=antialias
     )
-    np.testing.assert_allclose(Resize(size, antialias)(images), expected.numpy(), atol=2e-6)
+    np.testing.assert_allclose(Resize(size, antialias=antialias)(images), expected.numpy(), atol=2e-6)
 
 
 # --- warping ------------------------------------------------------------------------------------------------------
@@ -219,14 +234,12 @@ def test_affine_by_a_quarter_turn_clockwise():
     np.testing.assert_allclose(turned, np.rot90(image, -1), atol=1e-9)
 
 
-def test_affine_keeps_dtype_and_makes_integers_float():
-    for given, expected in (
-        (np.float32, np.float32),
-        (np.float64, np.float64),
-        (np.uint8, np.float32),
-        (np.float16, np.float32),
-    ):
-        assert RandomAffine(5)(np.ones((4, 4), given), rng()).dtype == expected
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.uint8, np.int16])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_affine_and_resize_keep_the_dtype(dtype, interpolation):
+    image = np.full((4, 4), 100, dtype)
+    for result in (RandomAffine(5, interpolation=interpolation)(image, rng()), Resize(7, interpolation)(image)):
+        assert result.dtype == dtype and result[2, 2] == 100
 
 
 @pytest.mark.parametrize(
@@ -288,6 +301,8 @@ def test_a_transform_without_apply_says_so():
 
 
 def test_repr_shows_settings():
-    assert repr(Compose([Resize(32)])) == "Compose([Resize((32, 32), antialias=True)])"
+    assert repr(Compose([Resize(32)])) == (
+        "Compose([Resize(size=32, interpolation='bilinear', max_size=None, antialias=True)])"
+    )
     assert "degrees=(-10.0, 10.0)" in repr(RandomAffine(10))
     assert repr(ToDtype(np.float32, scale=16)) == "ToDtype(float32, scale=16)"

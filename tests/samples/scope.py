@@ -31,7 +31,7 @@ OUT_OF_SCOPE = {
         _.*(?<!_) native_.* .*_copy .*_scatter max_pool2d_with_indices_backward grid_sampler_.* addmm\.decomposed
         nonzero_static empty_permuted new_empty_strided empty_strided unsafe_.* alias_copy sum_to_size resize_.*
         scalar_tensor nn\.functional\.linear_cross_entropy.* nn\.functional\.upsample_.*
-        nn\.functional\.multi_head_attention_forward""",
+        slice nn\.functional\.multi_head_attention_forward""",
     "random draws that networks do not use": r"""
         cauchy exponential geometric log_normal nn\.functional\.fractional_.*""",
     "numerical odds and ends outside of convolutional networks": r"""

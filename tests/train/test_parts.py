@@ -342,6 +342,8 @@ def test_leftovers_go_but_nothing_else(tmp_path):
 
 def test_a_new_folder_is_made_and_stays_empty(tmp_path):
     folder = RunFolder(tmp_path / "runs" / "new")
+    folder.make()
+    (folder / ".model.0123abcd.replacing.safetensors").write_text("of a run that was killed")
     folder.prepare()
     assert list(folder.path.iterdir()) == []
     assert not folder.holds_a_run()
@@ -351,7 +353,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(OSError, match="cannot make the folder of the run") as caught:
-            RunFolder(path).prepare()
+            RunFolder(path).make()
         assert caught.value.filename == str(path)
 
 

@@ -66,7 +66,7 @@ def rotate(images: np.ndarray, angle: float, interpolation: str, expand: bool, c
     _, h, w = size(images)
     place = (0.0, 0.0) if center is None or expand else (center[0] - w / 2, center[1] - h / 2)
     zero, one = np.zeros(1), np.ones(1)
-    matrix = warp.inverse_affine(np.array([-angle]), zero, zero, one, zero, zero, place)
+    matrix = warp.inverse_affine(np.array([-angle]), zero, zero, one, zero, zero, center=place)
     new = warp.size_after(matrix[0], h, w) if expand else (h, w)
     return _warped(images, matrix[0], interpolation, 0 if fill is None else fill, new)
 
@@ -76,9 +76,7 @@ def affine(images: np.ndarray, matrix: np.ndarray, interpolation: str, fill: Any
     return _warped(images, matrix, interpolation, fill, images.shape[-2:])
 
 
-def _warped(
-    images: np.ndarray, matrix: np.ndarray, interpolation: str, fill: Any, new: tuple[int, ...]
-) -> np.ndarray:
+def _warped(images: np.ndarray, matrix: np.ndarray, interpolation: str, fill: Any, new: tuple[int, ...]) -> np.ndarray:
     """All images by the same map."""
     channels, h, w = size(images)
     batch = images.reshape(-1, channels, h, w)

@@ -167,7 +167,9 @@ class RandomChoice(_OneByOne):
         if not self.transforms:
             raise ArgumentError("RandomChoice: transforms is empty; there is nothing to choose from")
         if p is not None and (len(p) != len(self.transforms) or min(p) < 0 or not sum(p) > 0):
-            raise ArgumentError(f"RandomChoice: p={p}; {len(self.transforms)} transforms need as many weights, 0 or more")
+            raise ArgumentError(
+                f"RandomChoice: p={p}; {len(self.transforms)} transforms need as many weights, 0 or more"
+            )
         self.p = p
 
     def change(self, image: Any, rng: np.random.Generator) -> Any:
@@ -193,7 +195,7 @@ def probability(name: str, p: float) -> float:
 
 def ordered_range(name: str, argument: str, values: Sequence[float], lowest: float = 0.0) -> tuple[float, float]:
     """(low, high) of numbers above `lowest`, in rising order."""
-    if not isinstance(values, Sequence) or isinstance(values, str):
+    if not isinstance(values, (tuple, list)):
         raise OperandError(f"{name}: {argument}={values!r}; use a range (low, high)")
     if len(values) != 2 or not lowest < values[0] <= values[1]:
         raise ArgumentError(f"{name}: {argument}={values}; use a range (low, high) above {lowest:g}")

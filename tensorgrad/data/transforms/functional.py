@@ -65,7 +65,7 @@ _FROM_PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box
 
 def mode_of(interpolation: Any) -> str:
     """The value of an InterpolationMode, given as such, as its value, or as Pillow's constant."""
-    if isinstance(interpolation, int) and interpolation in _FROM_PILLOW:
+    if isinstance(interpolation, int) and not isinstance(interpolation, bool) and interpolation in _FROM_PILLOW:
         return _FROM_PILLOW[interpolation]
     try:
         return str(InterpolationMode(interpolation).value)
@@ -187,7 +187,9 @@ def resize(
     """
     mode = mode_of(interpolation)
     if not pillow.is_image(img) and mode not in ("nearest", "nearest-exact", "bilinear", "bicubic"):
-        raise ArgumentError(f"resize: interpolation={mode!r} is for Pillow images; arrays know nearest, bilinear, bicubic")
+        raise ArgumentError(
+            f"resize: interpolation={mode!r} is for Pillow images; arrays know nearest, bilinear, bicubic"
+        )
     _, h, w = get_dimensions(img)
     if min(h, w) == 0:
         raise ShapeError(f"resize: the image is {h} high and {w} wide; there is nothing to enlarge")

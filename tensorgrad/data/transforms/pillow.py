@@ -21,7 +21,13 @@ _RESAMPLING = {
     "lanczos": "LANCZOS",
 }
 # the dtypes of Pillow's modes that are not bytes
-_DTYPES = {"I": np.int32, "F": np.float32, "I;16": np.uint16, "I;16L": np.uint16, "I;16B": np.dtype(">u2")}
+_DTYPES: dict[str, Any] = {
+    "I": np.int32,
+    "F": np.float32,
+    "I;16": np.uint16,
+    "I;16L": np.uint16,
+    "I;16B": np.dtype(">u2"),
+}
 
 
 def is_image(value: Any) -> bool:
@@ -90,7 +96,11 @@ def vflip(image: Any) -> Any:
 
 def rotate(image: Any, angle: float, interpolation: str, expand: bool, center: Any, fill: Any) -> Any:
     return image.rotate(
-        angle, resampling(interpolation, warping=True), expand, center, fillcolor=_fill(image, 0 if fill is None else fill)
+        angle,
+        resampling(interpolation, warping=True),
+        expand,
+        center,
+        fillcolor=_fill(image, 0 if fill is None else fill),
     )
 
 

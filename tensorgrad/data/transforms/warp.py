@@ -92,6 +92,7 @@ def inverse_affine(
     scale: np.ndarray,
     shift_x: np.ndarray,
     shift_y: np.ndarray,
+    *,
     center: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """The inverse of p' = center + shift + s R(angle) Sy Sx (p - center), (N, 2, 3), from N of each number.
@@ -130,7 +131,7 @@ def size_after(matrix: np.ndarray, height: int, width: int) -> tuple[int, int]:
     half = np.array([width / 2, height / 2])
     corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * half
     places = corners @ matrix[:, :2].T + matrix[:, 2] + half
-    high, low = (np.trunc(edge * 1e4) / 1e4 for edge in (places.max(axis=0), places.min(axis=0)))
+    high, low = (np.rint(edge * 1e4) / 1e4 for edge in (places.max(axis=0), places.min(axis=0)))
     new_width, new_height = np.ceil(high) - np.floor(low)
     return int(new_height), int(new_width)
 

@@ -1,0 +1,98 @@
+"""Reading image files by Pillow, from a folder or a zip archive, with nothing trusted that they claim."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from tensorgrad.data.transforms import pillow
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# the readers that those files need, and no others: some of Pillow's start programs
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "MPO")
+MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
+MAX_FILE_BYTES = 256 << 20
+
+
+class PictureError(OSError):
+    """An image file that cannot be read; the text names the file and says why."""
+
+
+def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: str | None = None) -> Any:
+    """Read an image file as a Pillow image.
+
+    path: the file, or one that is open. mode: Pillow's, to convert to; None leaves it. name: of an open file, for errors.
+    Raises FileNotFoundError, and PictureError for a file that is no image, is damaged or cut off, or claims to have
+    more than `MAX_PIXELS` pixels.
+    """
+    image_module = pillow.library()
+    where = str(path) if name is None else name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # our own limit is the stricter one
+        file: Any = Path(path).open("rb") if isinstance(path, (str, Path)) else path
+        with file:
+            try:
+                image = image_module.open(file, formats=_FORMATS)
+                if image.width * image.height > MAX_PIXELS:
+                    raise PictureError(f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are accepted")
+                image.load()
+                return image if mode is None or image.mode == mode else image.convert(mode)
+            except MemoryError:
+                raise
+            except Exception as error:  # a reader fails in many ways on a file made to fail it
+                raise PictureError(f"{where}: cannot be read as an image ({error or type(error).__name__})") from error
+
+
+class Archive:
+    """The files of a zip archive, read by name. A copy, and what a worker process gets, opens the archive anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+
+    def _opened(self) -> zipfile.ZipFile:
+        if self._zip is None:
+            try:
+                self._zip = zipfile.ZipFile(self.path)
+            except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+                raise PictureError(f"{self.path}: is no zip archive, or a damaged one ({error})") from error
+        return self._zip
+
+    def __copy__(self) -> Archive:
+        return Archive(self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_zip": None}
+
+    def names(self) -> list[str]:
+        """Of all files, sorted."""
+        return sorted(name for name in self._opened().namelist() if not name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. No more memory is taken than MAX_FILE_BYTES, whatever the archive claims."""
+        try:
+            with self._opened().open(name) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+            raise PictureError(f"{self.path}: {name} is damaged or packed in an unknown way ({error})") from error
+        if len(content) > MAX_FILE_BYTES:
+            raise PictureError(f"{self.path}: {name} has more than {MAX_FILE_BYTES} bytes")
+        return content
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when needed."""
+        if self._zip is not None:
+            self._zip.close()
+            self._zip = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def picture_in(content: bytes, name: str) -> Any:
+    """The Pillow image, in colour, in the bytes of a file."""
+    return read_picture(io.BytesIO(content), name=name)
