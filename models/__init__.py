@@ -74,6 +74,7 @@ from tensorgrad.models.resnet_cifar import (
     resnet1202,
 )
 from tensorgrad.models.resnext import resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+from tensorgrad.models.small_cnn import SmallCNN, small_cnn
 from tensorgrad.models.squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from tensorgrad.models.tcn import TCN, CausalConv1d, TemporalBlock, tcn
 from tensorgrad.models.transfer import FeatureExtractor, features, freeze, replace_head, unfreeze

@@ -15,9 +15,10 @@ from typing import Any
 
 from tensorgrad.commands import check as check_command
 from tensorgrad.commands import graph as graph_command
+from tensorgrad.commands import inspect as inspect_command
 from tensorgrad.commands import summary as summary_command
 from tensorgrad.errors import TensorgradError
-from tensorgrad.train.recipes import DATASETS, MODELS, Recipe, find_recipe
+from tensorgrad.train.recipes import DATASETS, MODELS, NAMES, Recipe, find_recipe
 from tensorgrad.version import __version__
 
 OVERVIEW = """\
@@ -26,6 +27,7 @@ examples:
   tensorgrad train lenet5 --data mnist         the same on MNIST, downloaded at the first use
   tensorgrad graph lenet5 -o lenet5.svg        draw what LeNet-5 computes
   tensorgrad summary vgg16                     the layers of VGG-16 with what each costs
+  tensorgrad inspect runs/lenet5-digits/model.safetensors   a page that looks inside a trained network
   tensorgrad check                             check every derivative of the library against differences
 
 `tensorgrad COMMAND --help` explains each command.
@@ -61,6 +63,8 @@ examples:
   tensorgrad train lenet5 --data fashion-mnist --device cuda     on an NVIDIA GPU, with CuPy
   tensorgrad train lenet5 --save-every 100 --resume              go on where the last run stopped, if one did
   tensorgrad train lenet5 --quiet | tail -n 1                    only the result
+  tensorgrad train resnet20 --data cifar10 --recipe paper        64,000 steps, as in the paper; a matter for a GPU
+  tensorgrad train resnet20 --data cifar10 --recipe short        a few epochs, for two cores
 """
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +116,10 @@ def parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", "train a model on a data set", TRAINING)
     train.add_argument("model", choices=MODELS, help="what to train: %(choices)s")
     train.add_argument(
-        "--data", choices=DATASETS, default=DATASETS[0], help="what to train on: %(choices)s (%(default)s)"
+        "--data", choices=DATASETS, help="what to train on: %(choices)s (the first that the model has a recipe for)"
+    )
+    train.add_argument(
+        "--recipe", choices=NAMES, help="which of the model's recipes on this data: %(choices)s (its first)"
     )
     train.add_argument(
         "--data-dir",
@@ -153,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
 
     graph_command.add(_command(commands, "graph", "draw what a network computes", graph_command.EPILOG))
     summary_command.add(_command(commands, "summary", "print the table of a network", summary_command.EPILOG))
+    inspect_command.add(_command(commands, "inspect", "look inside a trained network", inspect_command.EPILOG))
     check_command.add(_command(commands, "check", "check derivatives against differences", check_command.EPILOG))
     return top
 
@@ -173,9 +181,10 @@ def _train(options: argparse.Namespace) -> int:
     from tensorgrad.train.job import Interrupted, Job
     from tensorgrad.train.progress import Progress
 
+    recipe = _recipe(options)
     job = Job(
-        _recipe(options),
-        out=options.out or Path("runs", f"{options.model}-{options.data}"),
+        recipe,
+        out=options.out or Path("runs", f"{recipe.model}-{recipe.data}"),
         seed=options.seed,
         device=options.device,
         data_dir=options.data_dir,
@@ -196,7 +205,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """The recipe, with what the command line says in place of its own."""
-    recipe = find_recipe(options.model, options.data)
+    recipe = find_recipe(options.model, options.data, options.recipe)
     changes: dict[str, Any] = {}
     if options.epochs is not None:
         changes["epochs"] = options.epochs

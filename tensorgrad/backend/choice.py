@@ -7,8 +7,8 @@
     numpy       everything else, and everything without Numba: most of float64 (numpy_convolution.py)
 
 `choose("exact")` leaves Winograd out; `choose("direct")`, `choose("numpy")`, ... take that kernel wherever it can compute the
-case. So does TENSORGRAD_CONVOLUTION in the environment. `explain(...)` shows what is chosen. Results for equal inputs are equal to the last bit from run to run with the same
-choice and the same number of threads.
+case. So does TENSORGRAD_CONVOLUTION in the environment. `explain(...)` shows what is chosen. Equal inputs give equal results,
+to the last bit, from run to run with the same choice and the same number of threads.
 """
 
 from __future__ import annotations

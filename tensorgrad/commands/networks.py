@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorgrad.errors import ArgumentError
 from tensorgrad.nn import init
-from tensorgrad.train.recipes import DATASETS, MODELS, find_recipe
+from tensorgrad.train.recipes import MODELS, find_recipe
 
 #: Input of the networks that are not made for 224x224 pixels of three colours; patterns of their names.
 INPUTS = (
@@ -73,7 +73,7 @@ def build(options: argparse.Namespace) -> tuple[Any, Any]:
     from tensorgrad.train.job import build_model
 
     if options.model in MODELS:
-        model: Any = build_model(find_recipe(options.model, DATASETS[0]))  # as `tensorgrad train` trains it
+        model: Any = build_model(find_recipe(options.model))  # as `tensorgrad train` trains it
     else:
         try:
             model = get_model(options.model)

@@ -50,7 +50,7 @@ class CIFAR10(ImageDataset):
     md5 = "c32a1d4ab5d03f1284b67883e8d87530"
     train_files: Sequence[str] = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     test_files: Sequence[str] = ("test_batch.bin",)
-    records: ClassVar[Mapping[str, int]] = {name: 10_000 for name in (*train_files, *test_files)}
+    records: ClassVar[Mapping[str, int]] = dict.fromkeys((*train_files, *test_files), 10000)
     label_bytes = 1
     classes: Sequence[str] = (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -46,7 +46,7 @@ class FakeData(Dataset[tuple[Any, Any]]):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         if not 0 <= index < self.size:
             raise DimensionError(f"FakeData: index {index}; there are {self.size} images")
-        rng = np.random.default_rng((self.random_offset, index))
+        rng = np.random.default_rng((self.random_offset % 2**64, index))
         image: Any = rng.integers(0, 256, self.image_size, dtype=np.uint8)
         target: Any = int(rng.integers(self.num_classes))
         if self.transform is not None:

@@ -56,7 +56,8 @@ class DatasetFolder(Dataset[tuple[Any, Any]]):
 
     def _paths(self, class_name: str) -> list[str]:
         """All files of a class, in alphabetical order; a link to a folder is followed, but not round in a circle."""
-        found, seen = [], set()
+        found: list[str] = []
+        seen: set[str] = set()
         for folder, subfolders, files in os.walk(os.path.join(self.root, class_name), followlinks=True):
             here = os.path.realpath(folder)
             if here in seen:
@@ -67,7 +68,8 @@ class DatasetFolder(Dataset[tuple[Any, Any]]):
         return sorted(found)
 
     def _find_samples(self, counts: Callable[[str], bool], allow_empty: bool) -> list[tuple[str, int]]:
-        samples, empty = [], []
+        samples: list[tuple[str, int]] = []
+        empty: list[str] = []
         for name, number in sorted(self.class_to_idx.items()):
             paths = [path for path in self._paths(name) if counts(path)]
             samples.extend((path, number) for path in paths)
@@ -127,9 +129,12 @@ class ImageFolder(DatasetFolder):
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         if self.archive is None:
             return super().find_classes(directory)
-        self._names = self.archive.names()
-        starts = (name[len(self._inside) :] for name in self._names if name.startswith(self._inside))
-        classes = sorted({start.partition("/")[0] for start in starts if "/" in start})
+        self._by_class: dict[str, list[str]] = {}
+        for name in self.archive.names():
+            class_name, slash, _ = name[len(self._inside) :].partition("/")
+            if name.startswith(self._inside) and slash:
+                self._by_class.setdefault(class_name, []).append(name)
+        classes = sorted(self._by_class)
         if not classes:
             raise FileNotFoundError(f"ImageFolder: {directory} has no folders inside, one for each class")
         return classes, {name: number for number, name in enumerate(classes)}
@@ -137,7 +142,7 @@ class ImageFolder(DatasetFolder):
     def _paths(self, class_name: str) -> list[str]:
         if self.archive is None:
             return super()._paths(class_name)
-        return [name for name in self._names if name.startswith(f"{self._inside}{class_name}/")]
+        return self._by_class[class_name]
 
     def _load(self, path: str) -> Any:
         if self.archive is None:

@@ -43,6 +43,7 @@ from tensorgrad.inspect.layers import Layer, layers
 from tensorgrad.inspect.maximise import Maximised, maximise
 from tensorgrad.inspect.mistakes import Answers, Confusion, Mistakes, answers
 from tensorgrad.inspect.occlusion import Occlusion, occlusion
+from tensorgrad.inspect.report import report
 from tensorgrad.inspect.running import UntrainedWarning
 from tensorgrad.inspect.strongest import Strongest, strongest
 
@@ -80,6 +81,7 @@ __all__ = [
     "neighbours",
     "occlusion",
     "receptive_field",
+    "report",
     "saliency",
     "smooth_grad",
     "strongest",

@@ -111,7 +111,8 @@ def batches(operation: str, data: Any, batch_size: int) -> Iterator[Sample]:
             raise OperandError(
                 f"{operation}: data is a {type(data).__name__}; give a Tensor of pictures, a dataset or a DataLoader"
             )
-        data = (_collated(data, begin, batch_size) for begin in range(0, len(data), batch_size))
+        dataset = data
+        data = (_collated(dataset, begin, batch_size) for begin in range(0, len(dataset), batch_size))
     for batch in data:
         several = isinstance(batch, (tuple, list))
         labels = to_host(batch[1]) if several and len(batch) > 1 else None

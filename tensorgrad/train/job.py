@@ -46,7 +46,7 @@ from tensorgrad.train.nonfinite import NonFiniteLoss
 from tensorgrad.train.pictures import draw_curves, draw_misclassified, least_smoothed_loss
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.recipes import Recipe
-from tensorgrad.train.schedule import warmup_cosine
+from tensorgrad.train.schedule import warmup_cosine, warmup_steps
 from tensorgrad.train.splits import SIZE, load_splits
 from tensorgrad.train.stop import StopOnSignal, Stopped
 from tensorgrad.train.trainer import Evaluation, Trainer
@@ -182,7 +182,7 @@ class Job:
         )
         check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
         optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
-        schedule = LambdaLR(optimizer, warmup_cosine(recipe.epochs * len(loader), recipe.warmup))
+        schedule = LambdaLR(optimizer, _schedule(recipe, recipe.epochs * len(loader)))
         loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         with StopOnSignal() as stop:
             trainer = Trainer(
@@ -227,6 +227,8 @@ class Job:
             save_model(self.folder / LAST, model, self.metadata(metrics))
         self.history.append(metrics)
         write_metrics(self.folder / METRICS, self.history)
+        if self.board is not None:
+            self.board.add(metrics)
 
     def metadata(self, metrics: EpochMetrics, test: Evaluation | None = None) -> dict[str, Any]:
         """What a checkpoint says about its model."""
@@ -251,15 +253,14 @@ class Job:
         epochs = len(self.history)
         curves = f"{name}: {epochs} epoch{'s' if epochs > 1 else ''}, seed {self.seed}"
         least = least_smoothed_loss(self.recipe.label_smoothing, len(classes))
-        changed = self.recipe.affine is not None or self.recipe.flip
-        training = "training (augmented images)" if changed else "training"
+        training = "training (augmented images)" if self.recipe.changes_images else "training"
         self._try(CURVES, lambda: draw_curves(self.folder / CURVES, self.history, curves, self.kept, training, least))
         wrong = (test.data, result.labels, result.scores, classes, f"{name}, epoch {self.kept}")
         self._try(MISCLASSIFIED, lambda: draw_misclassified(self.folder / MISCLASSIFIED, *wrong))
-        self._try(GRAPH, lambda: self._draw_graph(model))
+        self._try(GRAPH, lambda: self._draw_graph(model, test[0][0].shape[0]))
 
-    def _draw_graph(self, model: Any) -> None:
-        picture = draw_model(model, self.device)
+    def _draw_graph(self, model: Any, channels: int) -> None:
+        picture = draw_model(model, self.device, channels)
         picture.save(self.folder / GRAPH_SOURCE)
         if not picture.save_picture_if_possible(self.folder / GRAPH):
             self.progress.say(f"{GRAPH} was not drawn, but {GRAPH_SOURCE} is there: {NO_DOT}")
@@ -319,6 +320,13 @@ def build_model(recipe: Recipe) -> Any:
     return get_model(recipe.model, **arguments)
 
 
-def draw_model(model: Any, device: str | Device = "cpu") -> Picture:
+def draw_model(model: Any, device: str | Device = "cpu", channels: int = 1) -> Picture:
     """The computation graph of a model for one image of 32x32 pixels."""
-    return draw(model, zeros(1, 1, SIZE, SIZE, device=device))
+    return draw(model, zeros(1, channels, SIZE, SIZE, device=device))
+
+
+def _schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """How a recipe's rate changes over all steps."""
+    if recipe.schedule == "cosine":
+        return warmup_cosine(steps, recipe.warmup)
+    return warmup_steps(steps, recipe.milestones, recipe.warmup)

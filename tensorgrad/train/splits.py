@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.data.cifar import CIFAR10
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.digits import Digits
-from tensorgrad.data.mnist import MNIST, FashionMNIST
+from tensorgrad.data.folder import ImageFolder
+from tensorgrad.data.mnist import MNIST, FashionMNIST, data_folder
 from tensorgrad.data.transforms import (
     Compose,
     Normalize,
     Pad,
     RandomAffine,
+    RandomCrop,
     RandomHorizontalFlip,
     Resize,
     ToDtype,
@@ -23,7 +26,7 @@ from tensorgrad.data.transforms import (
 from tensorgrad.errors import ArgumentError
 from tensorgrad.train.recipes import Recipe
 
-SIZE = 32  # LeNet-5 looks at 32x32 pixels
+SIZE = 32  # all networks that have a recipe look at 32x32 pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +58,22 @@ def load_splits(recipe: Recipe, folder: str | Path | None = None) -> Splits:
 def _load(data: str, folder: str | Path | None) -> tuple[ImageDataset, ImageDataset]:
     if data == "digits":
         return Digits(train=True), Digits(train=False)
-    kind = {"mnist": MNIST, "fashion-mnist": FashionMNIST}[data]
+    if data == "cifar10-jpeg":
+        root = _pictures(data_folder(folder))
+        return ImageFolder(root / "train").in_memory(), ImageFolder(root / "test").in_memory()
+    kind: Any = {"mnist": MNIST, "fashion-mnist": FashionMNIST, "cifar10": CIFAR10}[data]
     return kind(folder, train=True, download=True), kind(folder, train=False, download=True)
+
+
+def _pictures(folder: Path) -> Path:
+    """Where CIFAR-10 lies as pictures, train/CLASS and test/CLASS: a folder or an archive."""
+    for place in (folder / "cifar10-jpeg", folder / "cifar10-jpeg.zip"):
+        if place.exists():
+            return place
+    raise FileNotFoundError(
+        f"cifar10-jpeg: there is neither a folder cifar10-jpeg nor an archive cifar10-jpeg.zip in {folder}, with pictures "
+        "in train/CLASS and test/CLASS; use --data cifar10, which is downloaded, or name the folder they are in by --data-dir"
+    )
 
 
 def _part(dataset: ImageDataset, indices: numpy.ndarray, transform: Any) -> ImageDataset:
@@ -67,6 +84,8 @@ def _transforms(recipe: Recipe) -> tuple[Compose, Compose]:
     """What is done to an image before the network sees it: without and with random changes."""
     if recipe.data == "digits":
         prepare = [ToDtype(numpy.float32, scale=16), Resize(SIZE)]  # (N, 1, 8, 8) -> (N, 1, 32, 32)
+    elif recipe.data.startswith("cifar10"):
+        prepare = [ToDtype(numpy.float32, scale=True)]  # (N, 3, 32, 32)
     else:
         prepare = [Pad((SIZE - 28) // 2), ToDtype(numpy.float32, scale=True)]  # (N, 1, 28, 28) -> (N, 1, 32, 32)
     change: list[Any] = []
@@ -75,4 +94,5 @@ def _transforms(recipe: Recipe) -> tuple[Compose, Compose]:
     if recipe.flip:
         change.append(RandomHorizontalFlip())
     normalize = Normalize(recipe.mean, recipe.std)
-    return Compose([*prepare, normalize]), Compose([*prepare, *change, normalize])
+    crop = [RandomCrop(SIZE, padding=recipe.crop)] if recipe.crop else []  # of normalised images: 0 is their mean
+    return Compose([*prepare, normalize]), Compose([*prepare, *change, normalize, *crop])

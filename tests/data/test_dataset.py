@@ -10,14 +10,20 @@ from tensorgrad import Tensor, tensor
 from tensorgrad.data import (
     Batch,
     BatchSampler,
+    ChainDataset,
     ConcatDataset,
     Dataset,
+    DistributedSampler,
+    FakeData,
     ImageDataset,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
+    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
     default_collate,
     default_convert,
     random_split,
@@ -86,6 +92,53 @@ def test_concat_dataset():
         ConcatDataset([])
     with pytest.raises(TypeError, match=r"datasets\[1\]"):
         ConcatDataset([[1], iter([2])])
+
+
+class Letters(IterableDataset):
+    def __init__(self, text):
+        self.text = text
+
+    def __iter__(self):
+        return iter(self.text)
+
+    def __len__(self):
+        return len(self.text)
+
+
+def test_chain_dataset():
+    joined = Letters("ab") + Letters("") + Letters("c")
+    assert isinstance(joined, ChainDataset) and list(joined) == list(joined) == ["a", "b", "c"] and len(joined) == 3
+    with pytest.raises(TypeError, match=r"datasets\[1\] is a list; use IterableDatasets"):
+        list(ChainDataset([Letters("a"), ["b"]]))
+    with pytest.raises(TypeError, match="use ChainDataset"):
+        ConcatDataset([Letters("a")])
+    with pytest.raises(NotImplementedError, match="no sample number 0"):
+        Letters("a")[0]
+    with pytest.raises(NotImplementedError, match="must write __iter__"):
+        iter(IterableDataset())
+
+
+def test_stack_dataset():
+    data = StackDataset(Squares(4), [7, 6, 5, 4])
+    assert len(data) == 4 and data[2] == ((2, 4), 5)
+    assert data.__getitems__([3, 0]) == [((3, 9), 4), ((0, 0), 7)]
+    named = StackDataset(x=TensorDataset(tensor([1.0, 2.0])), y=["a", "b"])
+    assert named[1]["x"][0].item() == 2 and [sample["y"] for sample in named.__getitems__([1, 0])] == ["b", "a"]
+    for wrong in ({"args": []}, {"args": [[1]], "x": [1]}, {"args": [[1], [1, 2]]}):
+        with pytest.raises(ValueError, match="StackDataset"):
+            StackDataset(*wrong.pop("args"), **wrong)
+
+
+def test_fake_data_depends_on_the_index_alone():
+    data = FakeData(4, (1, 2, 3), num_classes=3, transform=ToDtype(np.float32), target_transform=str)
+    image, label = data[2]
+    np.testing.assert_array_equal(data[2][0], image)
+    assert image.shape == (1, 2, 3) and image.dtype == np.float32 and label in ("0", "1", "2") and len(list(data)) == 4
+    assert not np.array_equal(FakeData(4, (1, 2, 3), random_offset=-1)[2][0], image)
+    with pytest.raises(IndexError, match="index 4; there are 4"):
+        data[4]
+    with pytest.raises(ValueError, match="num_classes=0"):
+        FakeData(num_classes=0)
 
 
 def test_a_dataset_without_getitem_says_so():
@@ -195,6 +248,55 @@ def test_samplers():
     for bad in (0, -1, 2.5):
         with pytest.raises(ValueError, match="num_samples"):
             RandomSampler(range(4), num_samples=bad)
+
+
+def test_weighted_random_sampler():
+    drawn = collections.Counter(WeightedRandomSampler([1, 0, 3], 4000, generator=tensorgrad.Generator(0)))
+    assert drawn[1] == 0 and abs(drawn[2] - 3000) < 120  # standard deviation 27
+    assert sorted(WeightedRandomSampler(tensor([1.0, 2.0, 0.5]), 3, replacement=False)) == [0, 1, 2]
+    assert len(WeightedRandomSampler([1.0], 7)) == 7
+    for arguments, text in (
+        (([1], 0), "num_samples=0"),
+        (([1], True), "num_samples=True"),
+        (([1], 1, 1), "replacement=1"),
+        (([[1]], 1), "one dimension"),
+        (([1, -1], 1), "0 or more"),
+        (([0, 0], 1), "not all 0"),
+        (([1, float("nan")], 1), "0 or more"),
+        (([1, 0], 2, False), "only 1 weights"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            WeightedRandomSampler(*arguments)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("size", [1, 2, 5, 10, 11])
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_distributed_sampler_as_pytorch(size, replicas, drop_last):
+    theirs = pytest.importorskip("torch.utils.data.distributed").DistributedSampler
+    for rank in range(replicas):
+        arguments = {"num_replicas": replicas, "rank": rank, "shuffle": False, "drop_last": drop_last}
+        if drop_last and size < replicas:
+            assert list(DistributedSampler(range(size), **arguments)) == []
+            continue
+        expected = theirs(range(size), **arguments)
+        ours = DistributedSampler(range(size), **arguments)
+        assert list(ours) == list(expected) and len(ours) == len(expected)
+
+
+def test_distributed_sampler_shares_one_order_an_epoch():
+    shares = [DistributedSampler(range(12), 3, rank, seed=4) for rank in range(3)]
+    first = [list(share) for share in shares]
+    assert sorted(sum(first, [])) == list(range(12)) and [list(share) for share in shares] == first
+    for share in shares:
+        share.set_epoch(1)
+    second = [list(share) for share in shares]
+    assert sorted(sum(second, [])) == list(range(12)) and second != first
+    with pytest.raises(NotImplementedError, match="give num_replicas"):
+        DistributedSampler(range(3))
+    with pytest.raises(ValueError, match="rank=3"):
+        DistributedSampler(range(3), 3, 3)
 
 
 def test_one_seed_decides_every_order():

@@ -198,6 +198,8 @@ def test_collate_fn_gets_a_sequence_of_samples_whatever_the_dataset_gives(way):
         ({"multiprocessing_context": "spawn"}, "multiprocessing_context needs workers"),
         ({"num_workers": 1, "multiprocessing_context": "teleport"}, "'teleport'; use 'fork'"),
         ({"timeout": -1}, "timeout=-1"),
+        ({"timeout": 1}, "timeout needs workers"),
+        ({"pin_memory_device": "xla"}, "pin_memory_device='xla'"),
     ],
 )
 def test_refuses(arguments, text):
@@ -210,6 +212,64 @@ def test_refuses(arguments, text):
 def test_refuses_a_dataset_without_items():
     with pytest.raises(TypeError, match="has no __getitem__"):
         DataLoader(iter([1]))
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"]
+)
+def test_what_it_was_made_from_stays(name):
+    loader = DataLoader([1, 2])
+    with pytest.raises(ValueError, match=f"{name} cannot be changed"):
+        setattr(loader, name, 1)
+    loader.worker_init_fn = print  # other settings may
+
+
+def test_pinning_without_a_gpu_is_a_warning(monkeypatch):
+    from tensorgrad.data import engine
+
+    monkeypatch.setattr(engine, "why_not_pinned", lambda: "no GPU today")
+    with pytest.warns(UserWarning, match="no effect: no GPU today"):
+        batches = list(DataLoader([1, 2], pin_memory=True))
+    assert [batch.tolist() for batch in batches] == [[1], [2]]
+
+
+def test_pinning_reaches_every_tensor(monkeypatch):
+    from tensorgrad.data import engine
+
+    pinned = []
+    monkeypatch.setattr(engine, "why_not_pinned", lambda: None)
+    monkeypatch.setattr(engine, "pinned", lambda tensor: pinned.append(tensor) or tensor)
+    data = [{"x": np.ones(2), "name": "a", "more": (1, 2.0)}] * 4
+    for workers in (0, 2):
+        batches = list(DataLoader(data, 2, pin_memory=True, num_workers=workers))
+        assert len(batches) == 2 and len(pinned) == 6 and batches[0]["name"] == ["a", "a"]
+        pinned.clear()
+
+
+@pytest.mark.gpu
+def test_pinned_memory_is_cupy_s():
+    import cupy
+
+    (batch,) = DataLoader([np.arange(3.0)], pin_memory=True)
+    assert batch.tolist() == [[0, 1, 2]]
+    attributes = cupy.cuda.runtime.pointerGetAttributes(batch.array.ctypes.data)
+    assert attributes.type == 1  # memory of the host that CUDA knows
+    assert batch.to("cuda").tolist() == [[0, 1, 2]]
+
+
+def test_batches_as_they_get_ready():
+    first = threading.Event()
+
+    def item(index):
+        if index == 0:
+            first.wait(20)
+        return index
+
+    iterator = iter(DataLoader(Items(3, item), num_workers=2, in_order=False))
+    seen = [next(iterator).item(), next(iterator).item()]
+    assert sorted(seen) == [1, 2]  # while batch 0 is being made
+    first.set()
+    assert [batch.item() for batch in iterator] == [0]
 
 
 def test_empty():

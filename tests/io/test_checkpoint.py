@@ -12,6 +12,7 @@ import safetensors.numpy
 import tensorgrad as tg
 from tensorgrad.errors import DtypeError, OperandError
 from tensorgrad.io import CheckpointError, load, load_model, save, save_model
+from tensorgrad.io.checkpoint import loads
 
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 DTYPES += ["float16", "float32", "float64"]
@@ -137,6 +138,38 @@ def test_other_files(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(CheckpointError, match="of another kind"):
         load(tmp_path / "a")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    """Ours carry a digest: whatever one bit becomes, the file is refused, and never gives other numbers or metadata."""
+    file = tmp_path / "a"
+    save(file, {"w": numbered(2, 3), "n": np.array(4)}, {"epoch": 1})
+    whole = file.read_bytes()
+    for position in range(len(whole)):
+        for bit in range(8):
+            content = bytearray(whole)
+            content[position] ^= 1 << bit
+            file.write_bytes(content)
+            with pytest.raises(CheckpointError):
+                load(file)
+            with pytest.raises(CheckpointError):
+                loads(bytes(content))
+
+
+def test_the_digest_can_be_computed_by_anyone(tmp_path):
+    import hashlib
+
+    w = numbered(2, 3)
+    save(tmp_path / "a", {"w": w, "b": w.T}, {"epoch": 1})
+    with safetensors.safe_open(str(tmp_path / "a"), "np") as file:
+        told = file.metadata()
+    content = b'["b", "<f4", [3, 2]]' + w.T.tobytes("C") + b'["w", "<f4", [2, 3]]' + w.tobytes("C") + b'{"epoch": 1}'
+    assert told["tensorgrad.sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_without_a_digest_is_of_another_program_or_older(tmp_path):
+    safetensors.numpy.save_file({"w": numbered(3)}, tmp_path / "a", {"tensorgrad": '{"epoch": 1}'})
+    assert load(tmp_path / "a").metadata == {"epoch": 1}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "7", "[" * 100_000])

@@ -8,7 +8,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.data import DataLoader, TensorDataset
-from tensorgrad.errors import ArgumentError
+from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.train import NonFiniteLoss, StopOnSignal, Stopped, Trainer, warmup_cosine
 
@@ -114,6 +114,126 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(value):
         Trainer(model, loss, optimizer).fit(DataLoader(points(), batch_size=4), 5, after_epoch=after.append)
     np.testing.assert_array_equal(model[0].weight.detach().numpy(), trained[0])
     assert [row.epoch for row in after] == [1]
+
+
+def test_it_says_where_the_first_value_came_from_that_is_not_finite(tmp_path):
+    class Root(nn.Module):
+        def forward(self, x):
+            return (x - 1.0).sqrt()  # nan below 1
+
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Sequential(nn.Dropout(0.5), Root()), nn.Linear(8, 3))
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, failure=tmp_path / "batch.safetensors")
+    with pytest.raises(NonFiniteLoss, match=r"came out of sqrt in layer '2\.1'.*the batch is kept in") as caught:
+        trainer.fit(DataLoader(points(), batch_size=5, shuffle=True), 1)
+    error = caught.value
+    assert (error.epoch, error.step, error.layer) == (1, 1, "2.1")
+    assert int(model[1].num_batches_tracked.item()) == 1  # looking for it did not count as another batch
+    kept = tg.load(error.batch)
+    assert (kept["epoch"], kept["step"], kept["layer"]) == (1, 1, "2.1")
+    assert kept["images"].shape == (5, 2)
+    # what was kept shows the failure again
+    model.load_state_dict(kept["model"])
+    assert np.isnan(trainer.loss(model(kept["images"]), kept["labels"]).item())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text", "layer"),
+    [
+        (lambda model, data: model[2].weight.data.fill_(float("inf")), "the parameter '2.weight' was not finite", "2"),
+        (lambda model, data: data.tensors[0][3:4].fill_(float("nan")), "the images of the batch were not finite", ""),
+    ],
+    ids=["a parameter", "the data"],
+)
+def test_what_was_not_finite_before_the_step(spoil, text, layer):
+    model, optimizer = make()
+    data = points()
+    spoil(model, data)
+    with pytest.raises(NonFiniteLoss, match=text) as caught:
+        Trainer(model, nn.CrossEntropyLoss(), optimizer).fit(DataLoader(data, batch_size=25), 1)
+    assert caught.value.layer == layer
+    assert caught.value.batch is None
+
+
+def test_a_batch_that_cannot_be_kept_hides_nothing(tmp_path):
+    model, optimizer = make()
+    trainer = Trainer(
+        model, lambda *_: tg.tensor(float("nan")), optimizer, failure=tmp_path / "missing" / "batch.safetensors"
+    )
+    with pytest.raises(NonFiniteLoss, match="became nan") as caught:
+        trainer.fit(DataLoader(points(), batch_size=25), 1)
+    assert caught.value.batch is None
+
+
+def test_a_parameter_without_a_gradient_is_named():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused, self.frozen = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(2, 3)
+            self.frozen.requires_grad_(False)
+
+        def forward(self, x):
+            return self.used(x)
+
+    model = Net()
+    trainer = Trainer(model, nn.CrossEntropyLoss(), tg.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.warns(UserWarning, match=r"does not depend on unused\.weight, unused\.bias: no gradient") as told:
+        trainer.fit(DataLoader(points(), batch_size=5), 2)
+    assert len(told) == 1
+
+
+class Scaler:
+    """A scaler of the loss by hand: doubles after every step."""
+
+    def __init__(self):
+        self.factor = 4.0
+
+    def scale(self, loss):
+        return loss * self.factor
+
+    def step(self, optimizer):
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = p.grad / self.factor
+        optimizer.step()
+
+    def update(self):
+        self.factor *= 2
+
+    def state_dict(self):
+        return {"factor": self.factor}
+
+    def load_state_dict(self, state):
+        self.factor = state["factor"]
+
+
+def test_a_scaler_scales_and_its_state_is_kept():
+    data, weights = points(), []
+    for scaler in (None, Scaler()):
+        model, optimizer = make()
+        trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, scaler=scaler)
+        trainer.fit(DataLoader(data, batch_size=5), 1)
+        weights.append(model[0].weight.detach().numpy())
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5)
+    state = trainer.state()
+    assert state["scaler"] == {"factor": 4.0 * 2**5}
+    model, optimizer = make()
+    other = Trainer(model, nn.CrossEntropyLoss(), optimizer, scaler=Scaler())
+    other.load_state(state)
+    assert other.scaler.factor == 128.0
+    with pytest.raises(StateError, match="the state has one, this training not: scaler"):
+        Trainer(model, nn.CrossEntropyLoss(), optimizer).load_state(state)
+    with pytest.raises(StateError, match="no state of a training"):
+        other.load_state({"version": 2})
+
+
+def test_fit_again_begins_again():
+    model, optimizer = make()
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer)
+    batches = DataLoader(points(), batch_size=5)
+    assert [len(trainer.fit(batches, epochs)) for epochs in (2, 3)] == [2, 3]
+    assert trainer.steps_done == 15
 
 
 def test_a_loss_that_is_not_finite_in_validation():
