@@ -6,7 +6,7 @@
 (8, 10)
 """
 
-from tensorgrad.nn import activation_layers, blocks, difference_loss, functional, init, margin_loss, utils
+from tensorgrad.nn import activation_layers, blocks, functional, init, utils
 from tensorgrad.nn.activation_layers import *
 from tensorgrad.nn.adaptive import (
     AdaptiveAvgPool1d,
@@ -104,6 +104,8 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -120,20 +122,27 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DistancePool2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
     "GroupNorm",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "KLDivLoss",
+    "L1Loss",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
@@ -141,6 +150,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -151,7 +161,12 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
+    "PairwiseDistance",
     "Parameter",
     "PixelShuffle",
     "PixelUnshuffle",
@@ -163,8 +178,12 @@ __all__ = [
     "ReplicationPad2d",
     "ReplicationPad3d",
     "Sequential",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "SumPool2d",
     "SyncBatchNorm",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "Upsample",
@@ -179,4 +198,3 @@ __all__ = [
     "utils",
 ]
 __all__ += activation_layers.__all__
-__all__ += ["Embedding", "MultiheadAttention", *difference_loss.LAYERS, *margin_loss.LAYERS]

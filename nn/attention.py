@@ -208,10 +208,8 @@ class MultiheadAttention(Module):
         return out, shown
 
     def _projected(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-        if self.in_proj_weight is not None:
-            weights = self.in_proj_weight.chunk(3, 0)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        separate = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        weights: Any = separate if self.in_proj_weight is None else self.in_proj_weight.chunk(3, 0)
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3, 0)
         return tuple(linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.dtypes import is_floating
-from tensorgrad.errors import ArgumentError, OperandError, RangeError, ShapeError
+from tensorgrad.errors import ArgumentError, OperandError, RangeError
 from tensorgrad.nn.activation import logsigmoid
 from tensorgrad.nn.arguments import one_of
 from tensorgrad.nn.function_module import FunctionModule
 from tensorgrad.nn.loss import REDUCTIONS
 from tensorgrad.ops.activation import FlooredLog
-from tensorgrad.ops.elementwise import where
 from tensorgrad.ops.broadcasting import broadcast_tensors
+from tensorgrad.ops.elementwise import where
 from tensorgrad.tensor import Tensor
 
 
@@ -200,7 +200,7 @@ class PairwiseDistance(FunctionModule):
     inputs = 2
 
 
-LAYERS = [
+__all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "CosineSimilarity",
@@ -209,8 +209,6 @@ LAYERS = [
     "L1Loss",
     "PairwiseDistance",
     "SmoothL1Loss",
-]
-FUNCTIONS = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_similarity",
@@ -220,4 +218,3 @@ FUNCTIONS = [
     "pairwise_distance",
     "smooth_l1_loss",
 ]
-__all__ = [*LAYERS, *FUNCTIONS]

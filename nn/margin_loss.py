@@ -8,7 +8,7 @@ from typing import Any
 from tensorgrad.errors import ArgumentError, OperandError, RangeError, ShapeError
 from tensorgrad.nn.activation import logsigmoid
 from tensorgrad.nn.arguments import one_of
-from tensorgrad.nn.difference_loss import check_pair, cosine_similarity, pairwise_distance, reduced
+from tensorgrad.nn.difference_loss import check_pair, pairwise_distance, reduced
 from tensorgrad.nn.function_module import FunctionModule
 from tensorgrad.nn.loss import REDUCTIONS, one_hot
 from tensorgrad.ops.elementwise import where
@@ -66,7 +66,9 @@ def multi_margin_loss(
     y = target.reshape(-1)
     classes = x.array.shape[1]
     if y.array.shape != x.array.shape[:1]:
-        raise ShapeError(f"multi_margin_loss: target has shape {target.shape}; an input of shape {input.shape} needs one class each")
+        raise ShapeError(
+            f"multi_margin_loss: target has shape {target.shape}; an input of shape {input.shape} needs one class each"
+        )
     if weight is not None and weight.array.shape != (classes,):
         kind = ArgumentError if weight.array.ndim != 1 else ShapeError
         raise kind(f"multi_margin_loss: weight has shape {weight.shape}; it must be ({classes},)")
@@ -125,7 +127,11 @@ def cosine_embedding_loss(
     target          (N) or ()
     """
     check_pair("cosine_embedding_loss", input1, input2, reduction)
-    if target.array.ndim + 1 != input1.array.ndim or target.array.ndim + 1 != input2.array.ndim or target.array.ndim > 1:
+    if (
+        target.array.ndim + 1 != input1.array.ndim
+        or target.array.ndim + 1 != input2.array.ndim
+        or target.array.ndim > 1
+    ):
         raise ShapeError(
             f"cosine_embedding_loss: got shapes {input1.shape}, {input2.shape} and target {target.shape}; they must be "
             "(N, D), (N, D) and (N), or (D), (D) and ()"
@@ -251,7 +257,7 @@ class TripletMarginWithDistanceLoss(FunctionModule):
     inputs = 3
 
 
-LAYERS = [
+__all__ = [
     "CosineEmbeddingLoss",
     "HingeEmbeddingLoss",
     "MarginRankingLoss",
@@ -261,8 +267,6 @@ LAYERS = [
     "SoftMarginLoss",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
-]
-FUNCTIONS = [
     "cosine_embedding_loss",
     "hinge_embedding_loss",
     "margin_ranking_loss",
@@ -273,4 +277,3 @@ FUNCTIONS = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
-__all__ = [*LAYERS, *FUNCTIONS]

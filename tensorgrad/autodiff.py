@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.anomaly import explain_error, refuse_nan
+from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeError
+from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
-from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.tensor import Tensor
 
 _leaf_lock = threading.Lock()

@@ -45,6 +45,7 @@ what is left in the folder of the run:
                        where the recipe keeps the best epoch, last.safetensors holds the last one
   metrics.csv          loss, accuracy, learning rate and speed of every epoch
   curves.png           loss and accuracy over the epochs
+  tensorboard/         the same figures for TensorBoard, where it is installed
   misclassified.png    the test images that it got wrong
   graph.svg, graph.dot the computation graph: a picture, and the text that the program `dot` draws it from
   checkpoints/         the last two states of the training, from which --resume goes on

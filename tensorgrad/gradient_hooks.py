@@ -36,7 +36,8 @@ def register_hook(self: Tensor, hook: Hook) -> RemovableHandle:
         raise GraphError("register_hook: this Tensor does not require grad, so no gradient will arrive at it")
     if not callable(hook):
         raise OperandError(f"register_hook: the hook is a {type(hook).__name__}; give a function of the gradient")
-    return register(_hooks_of(self), hook)
+    handle: RemovableHandle = register(_hooks_of(self), hook)
+    return handle
 
 
 def _hooks_of(x: Tensor) -> dict[int, Hook]:
@@ -114,7 +115,8 @@ def retain_grad(self: Tensor) -> None:
         raise GraphError("retain_grad: this Tensor does not require grad, so no gradient will arrive at it")
     if self.node is None or retains_grad(self):
         return
-    register(_hooks_of(self), _Keeper(self))
+    keeper: Hook = _Keeper(self)
+    register(_hooks_of(self), keeper)
 
 
 class _Keeper:
@@ -123,10 +125,11 @@ class _Keeper:
     def __init__(self, x: Tensor) -> None:
         self.tensor = weakref.ref(x)
 
-    def __call__(self, gradient: Tensor) -> None:
+    def __call__(self, gradient: Tensor) -> Tensor | None:
         x = self.tensor()
         if x is not None:
             x._grad = gradient if x._grad is None else x._grad + gradient
+        return None
 
 
 def retains_grad(self: Tensor) -> bool:

@@ -233,14 +233,16 @@ class Tensor(Methods):
 
     @property
     def data(self) -> Tensor:
-        """The same memory as a Tensor without history, as in PyTorch. The raw array is `.array`."""
-        return Tensor(self.array)
+        """The same memory as a Tensor without history; changes in place are still noticed. The raw array is `.array`."""
+        return self.detach()
 
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise OperandError(f"data: got {type(value).__name__}; assign a Tensor")
         self.array = value.array
+        self.storage.version += 1  # a node that saved this Tensor would take the new values for the old ones
+        self.storage.writer = "data = value"
 
     @property
     def storage(self) -> Storage:

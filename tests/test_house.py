@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module may import from its own floor and from those below. A folder's name stands for all in it
 # but those of its modules that are named themselves.
 FLOORS = (
-    ("errors", "dtypes", "device", "mode", "version", "handles"),
+    ("errors", "dtypes", "device", "mode", "version", "handles", "backends", "jit"),
     ("backend",),
-    ("random",),
+    ("random", "cuda"),
     ("primitive", "tensor", "printing", "anomaly", "gradient_hooks", "saved"),
     ("ops",),
     ("creation", "linalg", "sampling"),

@@ -12,7 +12,7 @@ from tensorgrad.train.recipes import MODELS, find_recipe
 
 #: Input of the networks that are not made for 224x224 pixels of three colours; patterns of their names.
 INPUTS = (
-    (r"lenet5.*", (1, 32, 32)),
+    (r"lenet5.*|small_cnn", (1, 32, 32)),
     (r"(resnet|plain)(20|32|44|56|110|1202)", (3, 32, 32)),
     (r"inception_v3", (3, 299, 299)),
     (r"alexnet_paper", (3, 227, 227)),

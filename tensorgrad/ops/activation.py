@@ -47,6 +47,8 @@ class LeakyRelu(Activation):
 
     __slots__ = ("slope",)
 
+    slope: float
+
     def forward(self, x: Any) -> Any:
         return backend_of(x).where(x > 0, x, x * self.slope)
 
@@ -59,6 +61,9 @@ class Threshold(Activation):
 
     __slots__ = ("bound", "value")
 
+    bound: float
+    value: float
+
     def forward(self, x: Any) -> Any:
         return backend_of(x).where(x > self.bound, x, self.value)
 
@@ -70,6 +75,9 @@ class Hardtanh(Activation):
     """z = x held between low and high        dz = dx strictly between them, else 0"""
 
     __slots__ = ("low", "high")  # noqa: RUF023 - in the order of the arguments
+
+    low: float
+    high: float
 
     def forward(self, x: Any) -> Any:
         return backend_of(x).clamp(x, self.low, self.high)
@@ -107,6 +115,8 @@ class Hardshrink(Activation):
 
     __slots__ = ("bound",)
 
+    bound: float
+
     def forward(self, x: Any) -> Any:
         return backend_of(x).where((x >= -self.bound) & (x <= self.bound), 0.0, x)
 
@@ -118,6 +128,8 @@ class Softshrink(Activation):
     """z = x moved towards 0 by bound, 0 where it would pass it        dz = dx where |x| > bound, else 0"""
 
     __slots__ = ("bound",)
+
+    bound: float
 
     def forward(self, x: Any) -> Any:
         b = backend_of(x)
@@ -131,6 +143,10 @@ class Elu(Activation):
     """z = scale x where x > 0, else scale alpha (e^(rate x) - 1)        dz = scale dx, or scale alpha rate e^(rate x) dx"""
 
     __slots__ = ("alpha", "scale", "rate")  # noqa: RUF023 - in the order of the arguments
+
+    alpha: float
+    scale: float
+    rate: float
 
     def forward(self, x: Any) -> Any:
         b = backend_of(x)
@@ -146,6 +162,9 @@ class Softplus(Activation):
     """z = log(1 + e^(beta x)) / beta, x itself where beta x > bound        dz = sigmoid(beta x) dx, or dx"""
 
     __slots__ = ("beta", "bound")
+
+    beta: float
+    bound: float
 
     def forward(self, x: Any) -> Any:
         b = backend_of(x)

@@ -27,6 +27,7 @@ from tensorgrad.io.errors import CheckpointError
 from tensorgrad.models import get_model
 from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import manual_seed
+from tensorgrad.train import board
 from tensorgrad.train.checkpoints import Checkpoints
 from tensorgrad.train.folder import (
     CHECKPOINTS,
@@ -97,6 +98,7 @@ class Job:
         self.resume = resume
         self.save_every = save_every
         self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, warn=self.progress.say)
+        self.board = board.Board(self.folder / board.FOLDER) if board.is_installed() else None
         self.history: list[EpochMetrics] = []
         self.kept = 0  # the epoch whose model is in MODEL
         self.best_accuracy = -1.0
@@ -125,6 +127,8 @@ class Job:
                 raise NonFiniteLoss(f"{error}; {self._what_is_kept()}") from error
             finally:
                 self.progress.close()
+                if self.board is not None:
+                    self.board.close()
 
     def _run(self) -> Evaluation:
         begun = time.perf_counter()
@@ -305,6 +309,7 @@ class Job:
             GRAPH: "the computation graph",
             GRAPH_SOURCE: "the computation graph as a text for Graphviz",
             CHECKPOINTS: "where --resume goes on",
+            board.FOLDER: "the same figures for TensorBoard",
         }
         self.progress.say(f"done in {seconds:.0f} s; in {self.folder.path}{os.sep} there are")
         for name, meaning in meanings.items():

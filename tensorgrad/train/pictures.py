@@ -78,7 +78,7 @@ def draw_misclassified(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """A sheet of the images (N, H, W) that the scores (N, classes) put into a wrong class, as a PNG.
+    """A sheet of the images (N, H, W) or (N, C, H, W) that the scores (N, classes) put into a wrong class, as a PNG.
 
     Each bears its true class and the predicted one with the probability that the model gave it, the surest mistakes
     first; of many mistakes the first 50 are shown. Raises ImportError where matplotlib is missing.
@@ -95,7 +95,9 @@ def draw_misclassified(
     for place, i in enumerate(shown, 1):
         axes = figure.add_subplot(rows, columns, place)
         index = wrong[i]
-        axes.imshow(images[index], cmap="gray_r", interpolation="nearest")
+        picture = images[index]
+        shown_as = picture if picture.ndim == 2 else picture.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+        axes.imshow(shown_as, cmap="gray_r", interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color("#bbbbbb")
         axes.set_title(f"true: {classes[labels[index]]}", fontsize=9, pad=3)

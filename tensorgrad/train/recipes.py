@@ -107,7 +107,7 @@ SMALL_MNIST = replace(
 SMALL_FASHION = replace(
     SMALL_MNIST,
     data="fashion-mnist",
-    epochs=16,
+    epochs=14,
     mean=0.2190,
     std=0.3318,
     affine=None,

@@ -288,11 +288,14 @@ def test_distributed_sampler_as_pytorch(size, replicas, drop_last):
 def test_distributed_sampler_shares_one_order_an_epoch():
     shares = [DistributedSampler(range(12), 3, rank, seed=4) for rank in range(3)]
     first = [list(share) for share in shares]
-    assert sorted(sum(first, [])) == list(range(12)) and [list(share) for share in shares] == first
+    assert (
+        sorted(index for share in first for index in share) == list(range(12))
+        and [list(share) for share in shares] == first
+    )
     for share in shares:
         share.set_epoch(1)
     second = [list(share) for share in shares]
-    assert sorted(sum(second, [])) == list(range(12)) and second != first
+    assert sorted(index for share in second for index in share) == list(range(12)) and second != first
     with pytest.raises(NotImplementedError, match="give num_replicas"):
         DistributedSampler(range(3))
     with pytest.raises(ValueError, match="rank=3"):

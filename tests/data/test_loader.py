@@ -41,13 +41,17 @@ WAYS = {
 THREADS = {"here": {}, "threads": {"num_workers": 2}}
 
 
+def worker_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("DataLoader")]
+
+
 @pytest.fixture(autouse=True)
 def nobody_is_left():
     """No test may leave a worker behind."""
     yield
-    gc.collect()
-    workers = [thread for thread in threading.enumerate() if thread.name.startswith("DataLoader")]
-    assert not workers
+    if worker_threads():
+        gc.collect()
+    assert not worker_threads()
     assert not multiprocessing.active_children()
 
 
@@ -240,8 +244,8 @@ def test_pinning_reaches_every_tensor(monkeypatch):
     monkeypatch.setattr(engine, "why_not_pinned", lambda: None)
     monkeypatch.setattr(engine, "pinned", lambda tensor: pinned.append(tensor) or tensor)
     data = [{"x": np.ones(2), "name": "a", "more": (1, 2.0)}] * 4
-    for workers in (0, 2):
-        batches = list(DataLoader(data, 2, pin_memory=True, num_workers=workers))
+    for count in (0, 2):
+        batches = list(DataLoader(data, 2, pin_memory=True, num_workers=count))
         assert len(batches) == 2 and len(pinned) == 6 and batches[0]["name"] == ["a", "a"]
         pinned.clear()
 
@@ -459,6 +463,59 @@ def test_timeout_of_a_process(monkeypatch):
 def test_a_process_that_dies_is_reported():
     loader = DataLoader([1, 2, 3], num_workers=2, multiprocessing_context="spawn", worker_init_fn=os._exit)
     with pytest.raises(RuntimeError, match=r"ended unexpectedly, exit code \d.*batch 0"):
+        list(loader)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "misbehave, kind, text",
+    [
+        (
+            lambda index: os._exit(3),
+            RuntimeError,
+            r"process \d+ ended unexpectedly, exit code 3, at batch 2, indices \[2\]",
+        ),
+        (lambda index: os.kill(os.getpid(), signal.SIGKILL), RuntimeError, "exit code -9, at batch 2"),
+        (lambda index: os.abort(), RuntimeError, "exit code -6, at batch 2"),
+        (lambda index: 1 // 0, ZeroDivisionError, r"(?s)dataset\[2\] for batch 2.*Traceback.*in <lambda>"),
+        (lambda index: sys.exit("away"), RuntimeError, "(?s)SystemExit in DataLoader worker.*away"),
+        (lambda index: threading.Lock(), TypeError, "a sample holds a lock"),
+        (lambda index: time.sleep(30), RuntimeError, "timed out after 1.0 seconds waiting for batch 2"),
+        (lambda index: {}[index], KeyError, "KeyError in DataLoader worker"),
+    ],
+    ids=["exits", "killed", "aborts", "raises", "sys.exit", "garbage", "hangs", "KeyError"],
+)
+def test_a_forked_worker_that_misbehaves_is_reported_and_gone(misbehave, kind, text, monkeypatch, capfd):
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.2)
+    data = Items(20, lambda index: misbehave(index) if index == 2 else index)
+    loader = DataLoader(data, num_workers=2, multiprocessing_context="fork", timeout=1.0)
+    seen = []
+    with pytest.raises(kind, match=text):
+        for batch in loader:
+            seen.append(batch.item())
+    assert seen == [0, 1]
+    capfd.readouterr()  # what a dying process says
+    # the fixture finds nobody
+
+
+class Unloadable:
+    """Goes into a pickle, and raises when it comes out."""
+
+    def __reduce__(self):
+        return (int, ("no number",))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_batch_that_cannot_be_unpickled_is_an_error_and_the_worker_goes_on():
+    data = Items(4, lambda index: Unloadable() if index == 1 else index)
+    settings = {"num_workers": 1, "multiprocessing_context": "fork", "collate_fn": list, "persistent_workers": True}
+    loader = DataLoader(data, **settings)
+    with pytest.raises(ValueError, match=r"(?s)DataLoader worker 0.*no number"):
+        list(loader)
+    data.item = None  # the worker has its own
+    with pytest.raises(ValueError, match="no number"):
         list(loader)
 
 

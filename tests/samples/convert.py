@@ -53,7 +53,9 @@ def ours(value: Any) -> Any:
 
 def _counterpart(function: Any) -> Any:
     """Our function or layer of the same name as PyTorch's; another function with our Tensors in it will do."""
-    if not type(function).__module__.startswith("torch") and not getattr(function, "__module__", "").startswith("torch"):
+    if not type(function).__module__.startswith("torch") and not getattr(function, "__module__", "").startswith(
+        "torch"
+    ):
         return function
     if hasattr(tg.nn.functional, getattr(function, "__name__", "")):
         return getattr(tg.nn.functional, function.__name__)

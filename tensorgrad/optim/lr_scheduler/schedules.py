@@ -16,6 +16,11 @@ from tensorgrad.optim.lr_scheduler.base import LRScheduler
 from tensorgrad.optim.optimizer import Optimizer
 
 
+def _for_each(value: Any, groups: int) -> list[float]:
+    """One number for each group, from one or from a list."""
+    return [float(v) for v in value] if isinstance(value, (list, tuple)) else [float(value)] * groups
+
+
 class _Chained(LRScheduler):
     """Each rate is the one before times `factor(epoch)`."""
 
@@ -214,9 +219,7 @@ class CyclicLR(LRScheduler):
                 f"CyclicLR: mode is {mode!r}; it must be 'triangular', 'triangular2' or 'exp_range', or give scale_fn"
             )
         groups = len(optimizer.param_groups)
-        lows, self.max_lrs = (
-            list(value) if isinstance(value, (list, tuple)) else [value] * groups for value in (base_lr, max_lr)
-        )
+        lows, self.max_lrs = _for_each(base_lr, groups), _for_each(max_lr, groups)
         self.up = float(step_size_up)
         self.total = self.up + float(step_size_up if step_size_down is None else step_size_down)
         self.mode = mode
@@ -386,7 +389,7 @@ class ReduceLROnPlateau(LRScheduler):
         if not isinstance(optimizer, Optimizer):
             raise OperandError(f"ReduceLROnPlateau: optimizer is a {type(optimizer).__name__}; it must be an Optimizer")
         groups = len(optimizer.param_groups)
-        self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * groups
+        self.min_lrs = _for_each(min_lr, groups)
         if len(self.min_lrs) != groups:
             raise ArgumentError(
                 f"ReduceLROnPlateau: got {len(self.min_lrs)} min_lr for {groups} groups; give one for each"

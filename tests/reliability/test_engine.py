@@ -1,0 +1,361 @@
+"""The engine under misuse: nothing is silently wrong, nothing is left behind by an error, any depth will do."""
+
+import gc
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.autograd import detect_anomaly, grad
+from tensorgrad.autograd.function import Function
+from tensorgrad.utils.checkpoint import checkpoint
+
+# changes of saved values
+
+
+def fresh(values=(1.0, 2.0, 3.0)):
+    return tg.tensor(list(values), requires_grad=True)
+
+
+CHANGES = {
+    "in place": lambda y: y.mul_(2.0),
+    "through a view": lambda y: y[1:].zero_(),
+    "through a view of a view": lambda y: y.reshape(3, 1)[1:].T.fill_(7.0),
+    "through detach": lambda y: y.detach().add_(1.0),
+    "through data": lambda y: y.data.add_(1.0),
+    "through a view of data": lambda y: y.data[0:1].zero_(),
+    "by an index": lambda y: y.data.__setitem__(0, 5.0),
+    "by an index of places": lambda y: y.data.__setitem__(tg.tensor([0, 2]), 5.0),
+    "by new data": lambda y: setattr(y, "data", tg.ones(3)),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("anomaly", [False, True], ids=["plain", "anomaly"])
+def test_a_saved_value_that_was_changed_is_refused(how, anomaly):
+    with detect_anomaly() if anomaly else tg.enable_grad():
+        y = fresh() * 1.0
+        z = (y * y).sum()
+        with tg.no_grad():
+            CHANGES[how](y)
+        with pytest.raises(RuntimeError, match="changed in place"):
+            z.backward()
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_leaf_that_was_changed_is_refused(how):
+    x = fresh()
+    z = (x * x).sum()
+    with tg.no_grad():
+        CHANGES[how](x)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        z.backward()
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_value_that_nobody_saved_may_change(how):
+    x = fresh()
+    z = (x * 2.0).sum()
+    with tg.no_grad():
+        CHANGES[how](x)
+    z.backward()
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_changes_between_steps_are_fine():
+    w = fresh()
+    for _ in range(3):
+        w.grad = None
+        (w * w).sum().backward()
+        w.data.sub_(0.5 * w.grad)  # w -= w
+        assert w.tolist() == [0, 0, 0]
+        w.data = tg.tensor([1.0, 2.0, 3.0])
+
+
+# gradients are nobody else's memory
+
+ALIASES = {
+    "x + y": lambda x, y: (x + y).sum(),
+    "x - y": lambda x, y: (x - y).sum(),
+    "reshape": lambda x, y: (x.reshape(3, 2).reshape(2, 3) + y.T.T).sum(),
+    "cat": lambda x, y: tg.cat([x, y]).sum(),
+    "stack": lambda x, y: tg.stack([x, x, y]).sum(),
+    "expand": lambda x, y: (x.expand(4, 2, 3) * 1.0 + y).sum(),
+    "index": lambda x, y: (x[:, :] + y[:]).sum(),
+    "where": lambda x, y: tg.where(tg.tensor(True), x, y).sum(),
+    "the same twice": lambda x, y: (x + x + y).sum(),
+    "the leaf itself": lambda x, y: x.sum() + y.sum(),
+}
+
+
+@pytest.mark.parametrize("case", ALIASES)
+@pytest.mark.parametrize("create_graph", [False, True], ids=["first", "create_graph"])
+def test_gradients_never_alias(case, create_graph):
+    x, y = tg.ones(2, 3, requires_grad=True), tg.ones(2, 3, requires_grad=True)
+    seed = tg.tensor(1.0)
+    ALIASES[case](x, y).backward(seed, create_graph=create_graph)
+    arrays = {"x": x.array, "y": y.array, "x.grad": x.grad.array, "y.grad": y.grad.array, "seed": seed.array}
+    names = sorted(arrays)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            assert not np.shares_memory(arrays[a], arrays[b]), (a, b)
+    expected = [x.grad.numpy(force=True).copy(), y.grad.numpy(force=True).copy()]
+    with tg.no_grad():
+        x.grad.mul_(100.0)  # must reach neither y.grad nor the next backward
+    assert y.grad.tolist() == expected[1].tolist()
+    x.grad = y.grad = None
+    ALIASES[case](x, y).backward(seed)
+    assert x.grad.tolist() == expected[0].tolist()
+
+
+def test_a_gradient_given_out_is_not_added_to_later():
+    x = fresh()
+    (x * 2).sum().backward()
+    kept = x.grad
+    x.grad = None
+    (x * 5).sum().backward()
+    assert kept.tolist() == [2, 2, 2]
+    (first,) = grad((x * 3).sum(), x)
+    (second,) = grad((x * 4).sum(), x)
+    assert not np.shares_memory(first.array, second.array) and not np.shares_memory(first.array, x.grad.array)
+
+
+# dtype never creeps
+
+LAYERS = {
+    "Linear": (lambda: nn.Linear(4, 3), (2, 4)),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 3, padding=1), (2, 2, 8)),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 3, padding=1), (2, 2, 8, 8)),
+    "Conv2d, grouped": (lambda: nn.Conv2d(4, 4, 3, groups=4, stride=2), (2, 4, 8, 8)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2), (2, 2, 5, 5)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (4, 3, 5, 5)),
+    "LayerNorm": (lambda: nn.LayerNorm(6), (4, 6)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), (4, 4, 3, 3)),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(3, affine=True), (4, 3, 5, 5)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 3, 6, 6)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 3, 6, 6)),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), (2, 3, 7, 7)),
+    "Dropout": (lambda: nn.Dropout(0.5), (4, 6)),
+    "Softmax": (lambda: nn.Softmax(dim=1), (4, 6)),
+    "LogSoftmax": (lambda: nn.LogSoftmax(dim=1), (4, 6)),
+    "PReLU": (lambda: nn.PReLU(3), (4, 3, 2)),
+    "LocalResponseNorm": (lambda: nn.LocalResponseNorm(3), (2, 4, 5, 5)),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (2, 3, 4, 4)),
+    **{
+        name: (lambda name=name: getattr(nn, name)(), (4, 6))
+        for name in ("ReLU", "LeakyReLU", "ELU", "SELU", "CELU", "GELU", "SiLU", "Mish", "Softplus", "Sigmoid", "Tanh")
+    },
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_dtype_never_creeps_in_layers(name, dtype):
+    make, shape = LAYERS[name]
+    layer = make().to(getattr(tg, dtype))
+    x = tg.randn(*shape, dtype=getattr(tg, dtype), requires_grad=True)
+    for training in (True, False):
+        layer.train(training)
+        y = layer(x)
+        assert str(y.dtype).endswith(dtype)
+        (g,) = grad((y * y).sum(), x, create_graph=True)
+        (g * g).sum().backward()
+        assert str(g.dtype).endswith(dtype) and str(x.grad.dtype).endswith(dtype)
+    for key, value in (*layer.named_parameters(), *layer.named_buffers()):
+        if key != "num_batches_tracked":
+            assert str(value.dtype).endswith(dtype), key
+        if value.grad is not None:
+            assert str(value.grad.dtype).endswith(dtype), key
+
+
+OPTIMIZERS = {
+    "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    "Adam": {"amsgrad": True, "weight_decay": 0.1},
+    **{name: {} for name in ("AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "Rprop", "ASGD")},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if hasattr(tg.optim, name)])
+def test_dtype_never_creeps_in_optimizers(name, dtype):
+    kind = getattr(tg, dtype)
+    w = tg.ones(3, dtype=kind, requires_grad=True)
+    before = w.array
+    optimizer = getattr(tg.optim, name)([w], **OPTIMIZERS[name])
+    for _ in range(3):
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+    assert w.dtype == kind and w.grad.dtype == kind and w.array is before
+    for key, value in optimizer.state[w].items():
+        if isinstance(value, tg.Tensor) and value.ndim:
+            assert value.dtype == kind, key
+
+
+# errors in the middle
+
+
+class Failing(Function):
+    """The identity, which fails in the direction it is told to."""
+
+    where = ""
+
+    @staticmethod
+    def forward(ctx, x):
+        if Failing.where == "forward":
+            raise KeyError("in the middle of forward")
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, dz):
+        if Failing.where == "backward":
+            raise KeyError("in the middle of backward")
+        return dz
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("way", ["plain", "checkpointed", "anomaly"])
+def test_an_error_in_the_middle_leaves_nothing_behind(where, way):
+    gc.collect()
+    gc.disable()  # counting references alone must free it
+    try:
+        w = tg.ones(100, requires_grad=True)
+        freed = []
+
+        def step():
+            y = w * 2.0
+            freed.append(weakref.ref(y))
+            middle = checkpoint(lambda y: Failing.apply(y * 1.0), y) if way == "checkpointed" else Failing.apply(y)
+            (middle * middle).sum().backward()
+
+        with detect_anomaly() if way == "anomaly" else tg.enable_grad():
+            Failing.where = where
+            for _ in range(3):
+                with pytest.raises((KeyError, RuntimeError)) as caught:
+                    step()
+                del caught
+            Failing.where = ""
+            assert w.grad is None
+            assert tg.is_grad_enabled()
+            step()
+            assert w.grad.tolist() == [8.0] * 100
+        if way == "plain":
+            assert [ref() for ref in freed] == [None] * 4
+    finally:
+        Failing.where = ""
+        gc.enable()
+
+
+def test_errors_again_and_again_take_no_memory():
+    model = nn.Sequential(nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 50))
+    x = tg.randn(20, 50)
+
+    def step():
+        with pytest.raises(RuntimeError):
+            (model(x) @ tg.ones(3, 3)).sum().backward()  # the shapes do not fit
+
+    for _ in range(5):
+        step()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(40):
+            step()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20 * 50 * 4 * 10  # less than ten of the 40 activations
+
+
+def test_a_failing_backward_stops_no_other_graph():
+    x = fresh()
+    good = (x * x).sum()
+    y = x * 3.0
+    bad = (y * y).sum()
+    with tg.no_grad():
+        y.zero_()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        (good * 1.0 + bad).backward(retain_graph=True)
+    x.grad = None
+    good.backward()
+    assert x.grad.tolist() == [2, 4, 6]
+
+
+# anomaly mode
+
+
+def zero():
+    return tg.zeros(1, requires_grad=True)
+
+
+def test_anomaly_mode_in_threads_names_each_ones_own_layer():
+    """Four threads, four layers of their own; a fifth thread computes without fault at the same time."""
+    told = {}
+
+    class Root(nn.Module):
+        def forward(self, x):
+            return x.sqrt() * 0.0
+
+    def work(number):
+        layers = [nn.Identity() for _ in range(5)]
+        if number < 4:
+            layers[number] = Root()
+        model = nn.Sequential(*layers)
+        for _ in range(10):
+            try:
+                model(zero()).backward()
+                told.setdefault(number, set()).add("fine")
+            except RuntimeError as error:
+                told.setdefault(number, set()).add("in layer " + str(error).split("in layer ")[1].split(" ")[0])
+
+    with detect_anomaly():
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert told == {**{n: {f"in layer '{n}'"} for n in range(4)}, 4: {"fine"}}
+
+
+def test_anomaly_mode_in_a_double_backward_through_a_checkpoint():
+    def part(x):
+        return x**1.5  # the slope of its slope is not finite at 0
+
+    with detect_anomaly():
+        x = zero()
+        (g,) = grad(checkpoint(part, x).sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="holds nan"):
+            grad((g * 0.0).sum(), x)
+        y = tg.ones(1, requires_grad=True)
+        (g,) = grad(checkpoint(part, y).sum(), y, create_graph=True)
+        (h,) = grad(g.sum(), y)
+        assert h.tolist() == [0.75]
+
+
+# depth
+
+
+@pytest.mark.parametrize("depth", [pytest.param(10_000), pytest.param(100_000, marks=pytest.mark.slow)])
+def test_deep_graphs(depth):
+    x = tg.tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(depth):
+        y = y + 1.0
+    (g,) = grad(y, x, retain_graph=True)
+    assert g.item() == 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+    y = x
+    for _ in range(depth):
+        y = y * 1.0
+    (g,) = grad(y, x, create_graph=True)
+    assert g.item() == 1.0
+    ref = weakref.ref(y.node)
+    del y, g
+    assert ref() is None  # and freeing it recurses neither
