@@ -51,6 +51,7 @@ from typing import Any, NamedTuple  # noqa: E402
 ROOT = Path(__file__).resolve().parent
 TRAIN_EXTRAS = ("fast", "viz")
 TEST_EXTRAS = ("fast", "viz", "test")
+IN_PARALLEL = ("-n", "auto", "--maxprocesses", "8")  # a process for each core; an option -n of the user's own comes later and wins
 OLDEST_PIP = (21, 3)  # the first that installs a project without setup.py in editable form
 
 # Inside an environment sys.executable is that environment's link, which may be the very one to rebuild.
@@ -107,7 +108,7 @@ def parse(arguments: Sequence[str]) -> Request:
     >>> parse(["--epochs", "3"]).command
     ['-m', 'tensorgrad.cli', 'train', 'lenet5', '--data', 'digits', '--epochs', '3']
     >>> parse(["test", "-x"]).command
-    ['-m', 'pytest', '-x']
+    ['-m', 'pytest', '-n', 'auto', '--maxprocesses', '8', '-x']
     """
     rest = list(arguments)
     wants_help = verbose = False
@@ -119,7 +120,7 @@ def parse(arguments: Sequence[str]) -> Request:
     if rest and rest[0] == "setup":
         return Request(wants_help, verbose, (*TEST_EXTRAS, *rest[1:]), [], ROOT)
     if rest and rest[0] == "test":
-        return Request(wants_help, verbose, TEST_EXTRAS, ["-m", "pytest", *rest[1:]], ROOT)
+        return Request(wants_help, verbose, TEST_EXTRAS, ["-m", "pytest", *IN_PARALLEL, *rest[1:]], ROOT)
     training = ["-m", "tensorgrad.cli", "train", "lenet5", "--data", "digits", *rest]
     # paths among the options mean what they mean where the user stands
     return Request(wants_help, verbose, TRAIN_EXTRAS, training, Path.cwd())

@@ -30,7 +30,7 @@ class SmallCNN(nn.Module):
     >>> import tensorgrad
     >>> model = SmallCNN()
     >>> sum(p.numel() for p in model.parameters())
-    164106
+    164154
     >>> model(tensorgrad.zeros(2, 1, 32, 32)).shape
     (2, 10)
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,11 +16,12 @@ from tensorgrad.anomaly import explain_error, refuse_nan
 from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeError
 from tensorgrad.gradient_hooks import run_hooks
+from tensorgrad.locks import lock
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
 from tensorgrad.tensor import Tensor
 
-_leaf_lock = threading.Lock()
+_leaf_lock = lock()
 _levels = itertools.count(1)
 
 

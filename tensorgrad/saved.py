@@ -13,6 +13,7 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import OperandError, ShapeError
+from tensorgrad.locks import lock
 from tensorgrad.primitive import Deferred, Primitive, observers
 from tensorgrad.tensor import Tensor
 
@@ -26,7 +27,7 @@ class _Active(threading.local):
 
 _active = _Active()
 _users = 0  # how many blocks are open, in all threads
-_lock = threading.Lock()
+_lock = lock()
 
 
 def is_recorded(primitive: Primitive, outputs: tuple[Tensor, ...]) -> bool:

@@ -49,7 +49,7 @@ def test_options_go_to_the_training_and_paths_among_them_start_where_the_user_is
 def test_the_word_test_runs_pytest_in_the_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = run_py.parse(["--verbose", "test", "-x", "--help"])
-    assert request.command == ["-m", "pytest", "-x", "--help"]
+    assert request.command == ["-m", "pytest", "-n", "auto", "--maxprocesses", "8", "-x", "--help"]
     assert request.extras == ("fast", "viz", "test")
     assert request.verbose and not request.help
     assert request.folder == ROOT

@@ -15,7 +15,7 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 # the readers that those files need, and no others: some of Pillow's start programs
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "MPO")
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
-MAX_FILE_BYTES = 256 << 20
+MAX_FILE_BYTES = 64 << 20
 
 
 class PictureError(OSError):

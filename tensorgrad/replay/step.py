@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from tensorgrad.dtypes import get_default_dtype
+from tensorgrad.locks import lock
 from tensorgrad.mode import mode
 from tensorgrad.primitive import observers
 from tensorgrad.replay.reach import PLAIN
@@ -16,7 +16,7 @@ from tensorgrad.tensor import Tensor
 
 #: Recordings kept for one kind of arguments, and recordings that may fail, before the step is left as it is.
 MOST_RECORDINGS, MOST_FAILURES = 8, 2
-_one_at_a_time = threading.RLock()
+_one_at_a_time = lock(reentrant=True)
 
 
 def compile(step: Callable[..., Any]) -> Compiled:

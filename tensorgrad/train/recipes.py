@@ -28,6 +28,7 @@ class Recipe:
     schedule: after that 'cosine' is half a cosine to zero; 'steps' divides the rate by ten at each of `milestones`, which
     are shares of all steps.
     validation: training images that are held out, drawn by numpy.random.default_rng(0), for every seed the same ones.
+    images: train on so many of the other training images only, the first of that draw; None for all of them.
     keep: 'last' takes the model of the last epoch, 'best' the one with the fewest errors on the held-out images.
     """
 
@@ -48,6 +49,7 @@ class Recipe:
     model_arguments: Mapping[str, Any] = field(default_factory=dict)
     name: str = "standard"
     crop: int = 0
+    images: int | None = None
     schedule: Literal["cosine", "steps"] = "cosine"
     milestones: tuple[float, ...] = ()
 

@@ -44,9 +44,14 @@ def load_splits(recipe: Recipe, folder: str | Path | None = None) -> Splits:
     train, test = _load(recipe.data, folder)
     if not 0 <= recipe.validation < len(train):
         raise ArgumentError(f"validation={recipe.validation}: {recipe.data} has {len(train)} training images in all")
+    if recipe.images is not None and not 1 <= recipe.images <= len(train) - recipe.validation:
+        raise ArgumentError(
+            f"images={recipe.images}: {recipe.data} has {len(train) - recipe.validation} training images that are not held out"
+        )
     plain, augmented = _transforms(recipe)
     order = numpy.random.default_rng(0).permutation(len(train))
-    held_out, rest = numpy.sort(order[: recipe.validation]), numpy.sort(order[recipe.validation :])
+    held_out, rest = order[: recipe.validation], order[recipe.validation :]
+    held_out, rest = numpy.sort(held_out), numpy.sort(rest[: recipe.images])
     return Splits(
         train=_part(train, rest, augmented),
         validation=_part(train, held_out, plain) if recipe.validation else None,

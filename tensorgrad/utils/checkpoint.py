@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from tensorgrad.errors import ArgumentError, GraphError
+from tensorgrad.locks import lock
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Deferred, Primitive, observers
 from tensorgrad.random import get_rng_state, set_rng_state
@@ -105,7 +106,7 @@ class _Watchers(threading.local):
 
 _watchers = _Watchers()
 _open = 0
-_lock = threading.Lock()
+_lock = lock()
 
 
 class _Watch:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torchvision_oracle import torchvision_models
 
 import tensorgrad
 from tensorgrad.data import (
@@ -148,11 +149,7 @@ def test_arguments(tmp_path):
 def test_the_same_samples_as_torchvision(root):
     if root.suffix == ".zip" or root.parent.suffix == ".zip":
         pytest.skip("torchvision reads folders")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).resolve().parents[1] / "models")
-        from torchvision_oracle import torchvision_models
-
-        torchvision_models()
+    torchvision_models()
     from torchvision.datasets import ImageFolder as Theirs
 
     ours, theirs = ImageFolder(root), Theirs(str(root))

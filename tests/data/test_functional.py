@@ -1,10 +1,10 @@
 """transforms.functional beside torchvision: on Tensors and arrays by our own kernels, on Pillow images by Pillow's."""
 
 import importlib
-from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision_oracle import torchvision_models
 
 import tensorgrad
 from tensorgrad.data.transforms import functional as F
@@ -16,11 +16,7 @@ PIL_MODES = ("RGB", "L")
 
 @pytest.fixture(scope="module")
 def theirs():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).resolve().parents[1] / "models")
-        from torchvision_oracle import torchvision_models
-
-        torchvision_models()  # knows how to import torchvision where its compiled part does not fit
+    torchvision_models()  # knows how to import torchvision where its compiled part does not fit
     return importlib.import_module("torchvision.transforms.functional")
 
 

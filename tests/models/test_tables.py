@@ -167,6 +167,15 @@ def test_inception_modules_of_the_lectures():
     assert bottled.out_channels == 480
 
 
+def test_small_cnn():
+    """Kernels, then a factor and an offset a channel, then 2,048 values to ten classes; the work at 32, 16, 8 and 4 pixels."""
+    model = empty("small_cnn").eval()
+    kernels = [9 * 16, 9 * 16 * 32, 9 * 32 * 32, 9 * 32 * 64, 9 * 64 * 64, 9 * 64 * 128]
+    assert parameters(model) == sum(kernels) + 2 * (16 + 32 + 32 + 64 + 64 + 128) + 2048 * 10 + 10
+    work = sum(count * side**2 for count, side in zip(kernels, (32, 16, 16, 8, 8, 4), strict=True)) + 2048 * 10
+    assert multiply_accumulates(model, 1, 1, 32, 32) == work
+
+
 def documented():
     """The rows of docs/models.md: name, parameters, multiply-accumulates, size, entries."""
     text = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
@@ -180,7 +189,7 @@ def test_the_table_of_the_docs(row):
     model = empty(name).eval()
     assert parameters(model) == count
     assert len(model.state_dict()) == entries
-    channels = 1 if name == "lenet5" else 3
+    channels = 1 if name in ("lenet5", "small_cnn") else 3
     if name != "resnet1202":  # whose 1,200 convolutions take their time even when nothing is computed
         assert multiply_accumulates(model, 1, channels, size, size) == work
 

@@ -67,8 +67,7 @@ class RandomAffine(Transform):
         )
         random = engine.numpy_generator(generator).random((n, 6))
         amounts = (ranges[:, 0] + random * (ranges[:, 1] - ranges[:, 0])).T
-        place = (0.0, 0.0) if self.center is None else (self.center[0] - width / 2, self.center[1] - height / 2)
-        return warp.inverse_affine(*amounts, center=place)
+        return warp.inverse_affine(*amounts, center=_from_middle(self.center, height, width))
 
     def matrices(self, n: int, height: int, width: int, generator: Any = None) -> np.ndarray:
         """As `draw`, in pixels, with the first pixel's centre at (0, 0): what `warp_affine` takes."""
@@ -107,9 +106,23 @@ class RandomRotation(Transform):
         self.fill = 0 if fill is None else fill
         self.batched = not expand  # type: ignore[misc]
 
+    def apply(self, batch: np.ndarray, generator: Any) -> np.ndarray:
+        n, _, h, w = batch.shape
+        if self.expand:
+            return super().apply(batch, generator)
+        angles = engine.numpy_generator(generator).uniform(*self.degrees, (n,))
+        zeros, place = np.zeros(n), _from_middle(self.center, h, w)
+        maps = warp.inverse_affine(-angles, zeros, zeros, np.ones(n), zeros, zeros, center=place)
+        return arrays.warp_each(batch, maps, self.interpolation, self.fill, (h, w))
+
     def change(self, image: Any, rng: np.random.Generator) -> Any:
         angle = rng.uniform(*self.degrees)
         return F.rotate(image, angle, self.interpolation, self.expand, self.center, self.fill)
+
+
+def _from_middle(center: Sequence[float] | None, height: int, width: int) -> tuple[float, float]:
+    """A place counted from the upper left corner -> counted from the image's middle, which None is."""
+    return (0.0, 0.0) if center is None else (center[0] - width / 2, center[1] - height / 2)
 
 
 def _center(name: str, center: Sequence[float] | None) -> Sequence[float] | None:
