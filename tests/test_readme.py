@@ -23,7 +23,7 @@ def test_the_loop_is_the_example():
 
 def test_the_derivatives_run():
     names: dict[str, object] = {}
-    exec(block_with("gradcheck"), names)
+    exec(block_with("hvp(lambda"), names)
     assert names["g"].tolist() == [3.0, 12.0, 27.0]
 
 
@@ -57,3 +57,13 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             pytest.skip("the program dot of Graphviz is not installed")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, page.name, "exec"), {"__name__": page.stem})
+
+
+def test_the_gradient_check_is_a_whole_test(tmp_path):
+    import subprocess
+    import sys
+
+    (tmp_path / "test_layer.py").write_text(block_with("pytest.mark.gradcheck"), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_tensorgrad", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
