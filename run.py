@@ -44,14 +44,20 @@ if sys.version_info < OLDEST:
     sys.exit(advice_on_old_python(tuple(sys.version_info), sys.executable))
 
 import configparser  # noqa: E402
-from collections.abc import Iterable, Sequence  # noqa: E402
+import contextlib  # noqa: E402
+from collections.abc import Iterable, Iterator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, NamedTuple  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 TRAIN_EXTRAS = ("fast", "viz")
 TEST_EXTRAS = ("fast", "viz", "test")
-IN_PARALLEL = ("-n", "auto", "--maxprocesses", "8")  # a process for each core; an option -n of the user's own comes later and wins
+IN_PARALLEL = (
+    "-n",
+    "auto",
+    "--maxprocesses",
+    "8",
+)  # a process for each core; an option -n of the user's own comes later and wins
 OLDEST_PIP = (21, 3)  # the first that installs a project without setup.py in editable form
 
 # Inside an environment sys.executable is that environment's link, which may be the very one to rebuild.
@@ -334,6 +340,11 @@ class Environment:
         digest = fingerprint(ROOT)
         if self.is_ready(digest, extras):
             return
+        with one_at_a_time(self.folder.parent):
+            if not self.is_ready(digest, extras):  # the one that was waited for may have done it
+                self._prepare(digest, extras, show)
+
+    def _prepare(self, digest: str, extras: Sequence[str], show: bool) -> None:
         self.make()
         before = self.read_stamp()
         self.write_stamp({**before, "state": "installing", "root": str(ROOT)})
@@ -347,6 +358,28 @@ class Environment:
         had = before["extras"] if before.get("fingerprint") == digest else []
         ready = {"state": "ready", "root": str(ROOT), "fingerprint": digest, "extras": sorted({*had, *extras})}
         self.write_stamp(ready if settled else before)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other run.py installs there; the system ends its turn however it ends. Without locks: go ahead."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(str(folder), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another run.py is installing there; waiting until it is done")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def failure(what: str, answer: Answer, shown: bool) -> SetupError:

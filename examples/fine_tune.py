@@ -1,6 +1,6 @@
 """Transfer: what a network learnt on the digits 0 to 4 helps it with 5 to 9, of which it sees few.
 
-One network learns on 0 to 4; then its features are frozen and it gets a new last layer, trained on ten pictures of each of
+One network learns on 0 to 4; then its features are frozen and it gets a new last layer, trained on five pictures of each of
 5 to 9; then the features are let go and all of it is tuned with a low rate. Another one starts from nothing on the
 same pictures.
 
@@ -16,7 +16,7 @@ from tensorgrad import models, nn
 from tensorgrad.data import Digits, transforms
 
 quick = "--quick" in sys.argv
-FEW = 10  # pictures of each new digit
+FEW = 5  # pictures of each new digit
 prepare = transforms.Compose(
     [transforms.ToDtype(np.float32, scale=16), transforms.Resize(32), transforms.Normalize(0.31, 0.38)]
 )
@@ -47,15 +47,15 @@ def accuracy(model, pictures, labels):
         return 100 * models.accuracy(model(pictures), labels, topk=(1,))[0]
 
 
-def lenet():
-    return models.lenet5(num_classes=5, activation=nn.ReLU, pooling=nn.MaxPool2d)
+def network():
+    return models.small_cnn(num_classes=5)
 
 
 tg.manual_seed(0)
 few, test = digits(range(5, 10), train=True, each=FEW), digits(range(5, 10), train=False)
 
-model = lenet()
-train(model, *digits(range(5), train=True), epochs=5 if quick else 20, lr=2e-3)
+model = network()
+train(model, *digits(range(5), train=True), epochs=4 if quick else 20, lr=2e-3)
 print(f"0 to 4, from nothing: {accuracy(model, *digits(range(5), train=False)):.2f} %")
 
 models.replace_head(model, num_classes=5)
@@ -67,7 +67,7 @@ models.unfreeze(model, "features", handles=handles)
 train(model, *few, epochs=10 if quick else 40, lr=5e-4)
 tuned = accuracy(model, *test)
 
-fresh = lenet()
+fresh = network()
 train(fresh, *few, epochs=30 if quick else 100, lr=2e-3)
 print(f"5 to 9, {FEW} pictures of each, from nothing: {accuracy(fresh, *test):.2f} %")
 print(f"5 to 9, fine-tuned: test accuracy {tuned:.2f} %")

@@ -36,7 +36,9 @@ def plain_identity(width):
     layers = []
     for _ in range(2):
         conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        nn.init.dirac_(conv.weight)
+        kernel = tg.zeros(width, width, 3, 3)
+        kernel[range(width), range(width), 1, 1] = 1.0
+        conv.load_state_dict({"weight": kernel})
         layers += [conv, nn.ReLU()]
     return nn.Sequential(*layers)
 

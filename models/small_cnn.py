@@ -1,11 +1,11 @@
 """A small network for digits and other pictures of one colour, of this library: no paper's, but made of well-known parts.
 
-    stage    output (32x32 in)    3x3 convolutions, each with batch norm (Ioffe & Szegedy, 2015) and ReLU
-    1        16 x 32 x 32         1, then 2x2 maxima
-    2        32 x 16 x 16         2, then 2x2 maxima
-    3        64 x 8 x 8           2, then 2x2 maxima
-    4        128 x 4 x 4          1
-    fc       10                   dropout (Srivastava et al., 2014), one linear layer over all 2,048 values
+stage    output (32x32 in)    3x3 convolutions, each with batch norm (Ioffe & Szegedy, 2015) and ReLU
+1        16 x 32 x 32         1, then 2x2 maxima
+2        32 x 16 x 16         2, then 2x2 maxima
+3        64 x 8 x 8           2, then 2x2 maxima
+4        128 x 4 x 4          1
+fc       10                   dropout (Srivastava et al., 2014), one linear layer over all 2,048 values
 """
 
 from __future__ import annotations

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
+import zlib
 from typing import Any
+
+import numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import GraphError
@@ -18,7 +21,8 @@ _check_nan = True
 class set_detect_anomaly:
     """Switch anomaly mode on or off, for all threads: a statement or a `with` block.
 
-    mode       whether nodes remember where they were called: costs a walk over the stack for every operation
+    mode       whether nodes remember where they were called and what their saved values were (a change through NumPy is
+               found): costs a walk over the stack and over the values for every operation
     check_nan  whether backward refuses a rule that gives nan; errors are explained in any case
     """
 
@@ -80,7 +84,8 @@ def _remember(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tens
     frame: Any = sys._getframe(1)
     calls = [call for call in traceback.walk_stack(frame) if not _is_own(call[0])]
     stack = traceback.StackSummary.extract(reversed(calls), lookup_lines=False)
-    primitive.make_extra().origin = (layer_path(primitive.scope), stack)  # the path now: a module may be gone by then
+    layer = layer_path(primitive.scope)  # the path now: a module may be gone by then
+    primitive.make_extra().origin = (layer, stack, _checksums(primitive.saved))
 
 
 def _is_own(frame: Any) -> bool:
@@ -89,9 +94,31 @@ def _is_own(frame: Any) -> bool:
 
 def _where(node: Primitive) -> str:
     assert node.extra is not None and node.extra.origin is not None
-    layer, stack = node.extra.origin
+    layer, stack, _ = node.extra.origin
     inside = f", in layer '{layer}'" if layer else ""
     return f"{node.name} was called here{inside} (most recent call last):\n{''.join(stack.format())}"
+
+
+def _checksums(saved: Any) -> list[int | None]:
+    """A number for each saved value that lies in the host's memory, where NumPy can change it unseen; else None."""
+    found: list[int | None] = []
+    for value in saved if type(saved) is list else ():
+        array = value.array if isinstance(value, Tensor) else value
+        is_here = isinstance(array, numpy.ndarray)
+        found.append(zlib.crc32(numpy.ascontiguousarray(array).view(numpy.uint8).data) if is_here else None)
+    return found
+
+
+def refuse_changed(node: Primitive) -> None:
+    """Raise if a saved value is not what it was, though nothing in tensorgrad changed it."""
+    assert node.extra is not None and node.extra.origin is not None
+    before = node.extra.origin[2]
+    if before and type(node.saved) is list and _checksums(node.saved) != before:
+        node.saved_arrays()  # what was changed by an operation has an error of its own
+        raise GraphError(
+            f"{node.name}: a value saved for backward was changed behind tensorgrad's back, through a NumPy array on the "
+            "same memory (x.numpy(), or the array it was made from); change a copy"
+        )
 
 
 def explain_error(node: Primitive, error: Exception) -> None:

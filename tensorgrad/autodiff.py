@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorgrad.anomaly import explain_error, refuse_nan
+from tensorgrad.anomaly import explain_error, refuse_changed, refuse_nan
 from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeError
 from tensorgrad.gradient_hooks import run_hooks
@@ -107,6 +107,8 @@ def run_backward(
                 if useful is not None and not any(p is not None and p in useful for p in node.parents):
                     continue
                 try:
+                    if node.extra is not None and node.extra.origin is not None:
+                        refuse_changed(node)
                     if tensors or (node.extra is not None and node.extra.dual):
                         grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
                     else:

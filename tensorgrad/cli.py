@@ -68,6 +68,7 @@ examples:
   tensorgrad train resnet20 --data cifar10 --recipe short        a few epochs, for two cores
 """
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for an error, 128 + n when signal n stopped it (Ctrl-C: 130)."""
     options = parser().parse_args(arguments)
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help="where the files of MNIST or Fashion-MNIST are, or are downloaded to (the folder that the environment "
+        help="where the files of MNIST, Fashion-MNIST or CIFAR-10 are, or are downloaded to (the folder that the environment "
         "variable TENSORGRAD_DATA names, or else a folder in your cache)",
     )
     train.add_argument("--epochs", type=_count, metavar="N", help="passes over the training images (the recipe's)")

@@ -87,7 +87,7 @@ class NodeExtra:
         self.dual: set[int] = set()  # levels at which an input carried a tangent: backward runs the rules on Tensors
         self.output_tangents: dict[int, Tensor] | None = None
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None  # by the number of the result
-        self.origin: tuple[str, Any] | None = None  # in anomaly mode: the layer it was called in, and the stack
+        self.origin: tuple[str, Any, Any] | None = None  # in anomaly mode: layer, stack, sums over what was saved
 
     def close(self, level: int) -> None:
         """Forget the tangents of a level whose jvp has returned: nobody can ask for them any more.
@@ -121,7 +121,9 @@ class Primitive:
     scope: Scope | None
     extra: NodeExtra | None
     shapes: list[tuple[int, ...] | None] | None
-    out_shape: Any  # of the result, for graphs: the node does not hold the result itself; a list where there are several
+    out_shape: (
+        Any  # of the result, for graphs: the node does not hold the result itself; a list where there are several
+    )
     out_dtype: Any
 
     # read off the class when it is defined

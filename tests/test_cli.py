@@ -30,7 +30,15 @@ from tensorgrad.train.trainer import Trainer
 ROOT = Path(__file__).resolve().parents[1]
 LAST_LINE = re.compile(r"test accuracy: (\d+\.\d\d) % \((\d+) of (\d+)\)")
 TRAIN = ("train", "lenet5", "--batch-size", "128")
-ALL_FILES = ["checkpoints", "curves.png", "graph.dot", "graph.svg", "metrics.csv", "misclassified.png", "model.safetensors"]
+ALL_FILES = [
+    "checkpoints",
+    "curves.png",
+    "graph.dot",
+    "graph.svg",
+    "metrics.csv",
+    "misclassified.png",
+    "model.safetensors",
+]
 
 
 def start(*arguments, path=None, program=("-m", "tensorgrad"), **options):
@@ -60,7 +68,8 @@ def run(*arguments, **options):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What is in the folder of a run, but for the figures that are there only where TensorBoard is installed."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "tensorboard")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +100,7 @@ def test_a_pipe_gets_plain_lines_with_the_result_last(trained):
     assert percent == f"{100 * int(correct) / 360:.2f}"
     told = [line.split()[0] for line in lines if line.startswith("  ")]
     assert str(folder) in out
-    assert sorted(told) == [name for name in ALL_FILES if (folder / name).exists()]
+    assert sorted(set(told) - {"tensorboard"}) == [name for name in ALL_FILES if (folder / name).exists()]
 
 
 def test_the_run_leaves_its_files(trained):
@@ -109,6 +118,13 @@ def test_the_run_leaves_its_files(trained):
         content = (folder / name).read_bytes()
         assert content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
     assert "conv2d" in (folder / "graph.dot").read_text()
+
+
+def test_figures_for_tensorboard_are_there_where_it_is_installed(trained):
+    out, folder = trained
+    there = importlib.util.find_spec("tensorboard") is not None
+    assert ("the same figures for TensorBoard" in out) is there
+    assert len(list(folder.glob("tensorboard/events.out.tfevents.*"))) == there
 
 
 def test_the_metrics_are_those_printed(trained):

@@ -309,6 +309,33 @@ def test_the_stamp_says_installing_while_pip_runs(environment, monkeypatch):
     assert environment.read_stamp()["state"] == "ready"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_a_second_one_waits_for_the_first_and_then_finds_all_done(environment, project, monkeypatch, capsys):
+    import threading
+
+    inside, go, installed = threading.Event(), threading.Event(), []
+
+    def install(*_):
+        installed.append(1)
+        inside.set()
+        assert go.wait(10)
+        return True
+
+    monkeypatch.setattr(run_py.Environment, "install", install)
+    first = threading.Thread(target=prepare, args=(environment, monkeypatch, ["test"], {}))
+    first.start()
+    assert inside.wait(10)
+    second = threading.Thread(target=environment.prepare, args=(["test"],))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    go.set()
+    first.join(10), second.join(10)
+    assert installed == [1]
+    assert "another run.py is installing there; waiting" in "".join(capsys.readouterr())
+    assert environment.read_stamp()["state"] == "ready"
+
+
 def test_extras_of_an_older_setup_cfg_are_forgotten(environment, project, monkeypatch):
     environment.write_stamp(stamp(project, fingerprint="of yesterday"))
     prepare(environment, monkeypatch, ["viz"], {})

@@ -173,7 +173,7 @@ def convolve(x: Array, w: Array, bias: Array | None, z: Array, windows: _Windows
     blocks = -(-images // images_at_once) * -(-rows // rows_at_once) * -(-count // panels_at_once)
     if blocks < 2 * team.threads() and images_at_once == 1:
         rows_at_once = max(1, -(-rows * images // (4 * team.threads())))
-        blocks = images * -(-rows // rows_at_once)
+        blocks = images * -(-rows // rows_at_once) * -(-count // panels_at_once)
     seen = (rows_at_once - 1) * windows.stride[0] + extent(windows.kernel[0], windows.dilation[0])
     of_thread = ROWS_OF_SCRATCH * 2 * lanes() + (0 if inside else seen * windows.width * channels)
     scratch = aligned((team.threads(), -(-of_thread // 16) * 16), np.float32)

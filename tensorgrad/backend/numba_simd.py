@@ -18,10 +18,11 @@ import functools
 import hashlib
 import importlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tensorgrad.locks import lock
 
 numba: Any
 try:
@@ -104,7 +105,7 @@ class Kernel:
         return self._address
 
 
-_compiling = threading.RLock()
+_compiling = lock(reentrant=True)
 #: All kernels of the modules imported so far.
 kernels: list[Kernel] = []
 

@@ -15,8 +15,9 @@ from typing import Any
 from tensorgrad.data import engine
 from tensorgrad.data.collate import default_collate, default_convert, pin_memory
 from tensorgrad.data.dataset import IterableDataset
+from tensorgrad.data.fetch import End, Failure, Fetcher, StreamFetcher
 from tensorgrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
-from tensorgrad.data.workers import End, Epoch, Failure, Fetcher, StreamFetcher, Workers
+from tensorgrad.data.workers import Epoch, Workers
 from tensorgrad.errors import ArgumentError, OperandError
 from tensorgrad.random import Generator
 

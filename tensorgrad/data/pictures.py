@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
+import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -16,6 +19,20 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "MPO")
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
 MAX_FILE_BYTES = 64 << 20
+# the ways in which zipfile fails on archives that are damaged, or made to fail it
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    LookupError,
+)
 
 
 class PictureError(OSError):
@@ -48,17 +65,24 @@ def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: s
 
 
 class Archive:
-    """The files of a zip archive, read by name. A copy, and what a worker process gets, opens the archive anew."""
+    """The files of a zip archive, read by name.
+
+    A copy, and a worker process, opens the archive anew: a forked one would share the place in the file with its parent.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip: zipfile.ZipFile | None = None
+        self._process = 0
 
     def _opened(self) -> zipfile.ZipFile:
+        if self._process != os.getpid():
+            self.close()
         if self._zip is None:
+            self._process = os.getpid()
             try:
                 self._zip = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            except _ZIP_ERRORS as error:
                 raise PictureError(f"{self.path}: is no zip archive, or a damaged one ({error})") from error
         return self._zip
 
@@ -66,7 +90,7 @@ class Archive:
         return Archive(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_zip": None}
+        return {"path": self.path, "_zip": None, "_process": 0}
 
     def names(self) -> list[str]:
         """Of all files, sorted."""
@@ -77,7 +101,7 @@ class Archive:
         try:
             with self._opened().open(name) as file:
                 content = file.read(MAX_FILE_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        except _ZIP_ERRORS as error:
             raise PictureError(f"{self.path}: {name} is damaged or packed in an unknown way ({error})") from error
         if len(content) > MAX_FILE_BYTES:
             raise PictureError(f"{self.path}: {name} has more than {MAX_FILE_BYTES} bytes")

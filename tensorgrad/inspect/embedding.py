@@ -32,8 +32,9 @@ class Embedding(Result):
         """A dot for every picture, coloured and shaped by class; beside it thumbnails where they do not overlap."""
         method = "PCA" if self.method == "pca" else "t-SNE"
         title = f"{len(self.points):,} pictures by '{self.features.layer}', {method} to two dimensions"
-        figure = new_figure(11, 5.4, title)
-        dots, pictures = figure.subplots(1, 2, sharex=True, sharey=True)
+        figure = new_figure(11 if self.thumbnails else 6.4, 5.4, title)
+        panels = figure.subplots(1, 2 if self.thumbnails else 1, sharex=True, sharey=True, squeeze=False)[0]
+        dots = panels[0]
         labels = self.features.labels
         for number in [None] if labels is None else sorted(set(labels.tolist())):
             chosen = slice(None) if number is None else labels == number  # type: ignore[operator]
@@ -49,11 +50,11 @@ class Embedding(Result):
         if labels is not None and len(set(labels.tolist())) <= 20:
             dots.legend(fontsize=7, markerscale=1.8, frameon=True, framealpha=0.85, loc="best", ncols=2)
         dots.set_title("by class" if labels is not None else "all pictures", fontsize=10)
-        self._draw_thumbnails(pictures)
-        for axes in (dots, pictures):
+        if self.thumbnails:
+            self._draw_thumbnails(panels[1])
+        for axes in panels:
             plain(axes)
             axes.set_xlabel(self._axis(0))
-            axes.set_aspect("equal", "datalim")
         dots.set_ylabel(self._axis(1))
         return figure
 
@@ -138,11 +139,15 @@ def principal(values: numpy.ndarray, count: int) -> tuple[numpy.ndarray, numpy.n
     return points * numpy.where(signs == 0, 1, signs), shares
 
 
-def spread(points: numpy.ndarray, count: int) -> numpy.ndarray:
-    """Numbers of up to `count` points that lie far from each other: each is the farthest from those before it."""
+def spread(points: numpy.ndarray, count: int, gap: float = 0.04) -> numpy.ndarray:
+    """Numbers of up to `count` points, each the farthest from those before it, until they are nearer than a share `gap`
+    of the picture."""
+    points = (points - points.min(0)) / numpy.maximum(numpy.ptp(points, axis=0), 1e-30)
     chosen = [int(numpy.argmin(numpy.linalg.norm(points - points.mean(0), axis=1)))]
     far = numpy.linalg.norm(points - points[chosen[0]], axis=1)
     while len(chosen) < min(count, len(points)):
+        if far.max() < gap:
+            break
         chosen.append(int(far.argmax()))
         far = numpy.minimum(far, numpy.linalg.norm(points - points[chosen[-1]], axis=1))
     return numpy.array(chosen)

@@ -58,8 +58,12 @@ class Neighbours(Result):
                 name = "" if labels is None else f"{name_of(int(labels[index]), self.classes)}\n"
                 axes = grid[row, column + 1]
                 draw_picture(axes, picture_at(self.features.data, index))
-                axes.set_title(f"{name}{self.distances[row, column]:.3g}", fontsize=8, pad=2)
+                axes.set_title(f"{name}{_short(self.distances[row, column])}", fontsize=8, pad=2)
         return figure
+
+
+def _short(distance: float) -> str:
+    return "0" if distance < 1e-9 else f"{distance:.3g}"
 
 
 def features(model: Module, data: Any, layer: str, batch_size: int = 256, progress: Progress = None) -> Features:

@@ -122,7 +122,8 @@ class Fields:
         x = numpy.repeat(self.dark, len(stripes), 0)
         for picture, (begin, end) in zip(x, stripes):
             picture[(slice(None), slice(None), slice(begin, end)) if axis else (slice(None), slice(begin, end))] = 1
-        return [bool(value != 0) for value in self._values(x)[(slice(None), *unit)]]
+        place: Any = (slice(None), *unit)
+        return [bool(value != 0) for value in self._values(x)[place]]
 
     def _values(self, x: numpy.ndarray) -> numpy.ndarray:
         with at_rest(self.model), numpy.errstate(all="ignore"):

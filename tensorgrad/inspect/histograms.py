@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from tensorgrad.errors import ArgumentError
-from tensorgrad.inspect.drawing import AMOUNT, Result, new_figure
+from tensorgrad.inspect.drawing import AMOUNT, BLUE, Result, new_figure
 from tensorgrad.inspect.running import to_host
 from tensorgrad.nn.module import Module
 
@@ -71,7 +71,8 @@ class Histograms(Result):
         shapes = {name: p.ndim for name, p in self.model.named_parameters()}
         names = [name for name in self.weights if shapes.get(name, 0) > 1] or list(self.weights)
         names = names[:8]
-        figure = new_figure(9.6, 1.55 * len(names) + 1.0, "weights (left) and gradients (right) over training")
+        title = "weights (left) and gradients (right)" + (" over training" if steps > 1 else "")
+        figure = new_figure(9.6, 1.55 * len(names) + 1.0, title)
         grid = figure.subplots(len(names), 2, squeeze=False)
         for row, name in enumerate(names):
             for axes, rows, what in (
@@ -80,7 +81,10 @@ class Histograms(Result):
             ):
                 axes.set_title(f"{what}{name}", fontsize=9, pad=3)
                 axes.tick_params(labelsize=7)
-                if rows:
+                if len(rows) == 1:
+                    axes.stairs(rows[0].counts / max(rows[0].counts.sum(), 1), rows[0].edges, fill=True, color=BLUE)
+                    axes.set_ylabel("share", fontsize=7)
+                elif rows:
                     drawn = _draw(axes, rows)
                     bar = figure.colorbar(drawn, ax=axes)
                     bar.set_label("share", fontsize=7)
@@ -88,7 +92,7 @@ class Histograms(Result):
                 else:
                     axes.text(0.5, 0.5, "no gradient was there", ha="center", transform=axes.transAxes, fontsize=8)
         for axes in grid[-1]:
-            axes.set_xlabel("step", fontsize=8)
+            axes.set_xlabel("step" if steps > 1 else "value", fontsize=8)
         return figure
 
 

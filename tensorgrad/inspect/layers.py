@@ -99,18 +99,20 @@ def layers(model: Module, image: Any, operations: bool = False) -> list[Layer]:
     return [layer for layer in found if operations or "/" not in layer.name]
 
 
-def _all_layers(operation: str, model: Module, images: Any) -> list[Layer]:
+def _all_layers(operation: str, model: Module, images: Any, real: bool = True) -> list[Layer]:
     found: list[Layer] = []
     with at_rest(model):
         x = on_device(images, model)
         with Watch(model, lambda name, time, z: found.append(Layer(name, time, tuple(z.shape[1:])))):
             scores = through(operation, model, x)
-        warn_if_untrained(model, scores)
+        warn_if_untrained(model, scores if real else None)
     return found
 
 
-def find_layer(operation: str, model: Module, images: Any, name: str) -> Layer:
+def find_layer(operation: str, model: Module, images: Any, name: str, real: bool = True) -> Layer:
     """The layer of that name, as it is for these pictures (N, C, H, W), of which the first is tried.
+
+    real  whether they are pictures of something: what a network says to noise does not tell whether it was trained
 
     Raises ArgumentError with the nearest names for one that is not there.
     """
@@ -118,7 +120,7 @@ def find_layer(operation: str, model: Module, images: Any, name: str) -> Layer:
         raise OperandError(
             f"{operation}: the layer is a {type(name).__name__}; give its name, such as 'layer3.1.conv2'"
         )
-    found = _all_layers(operation, model, images[:1])
+    found = _all_layers(operation, model, images[:1], real)
     known: dict[str, Layer] = {}
     for layer in found:
         known[layer.name] = known[layer.full_name] = layer  # the last time has the plain name

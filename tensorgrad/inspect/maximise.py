@@ -34,7 +34,8 @@ class Maximised(Result):
     def figure(self) -> Any:
         """The picture, and the value of the unit over the steps."""
         what = f"channel {self.unit[0]}" if len(self.unit) == 1 else f"unit {self.unit}"
-        figure = new_figure(8.4, 4.0, f"a picture made for '{self.layer}', {what}")
+        name = f"'{self.layer}', {what}" if self.layer else f"the score of class {self.unit[0]}"
+        figure = new_figure(8.4, 4.0, f"a picture made for {name}")
         left, right = figure.subplots(1, 2)
         draw_picture(left, self.image, "after gradient ascent", 10)
         right.plot(self.values, color=BLUE)
@@ -86,7 +87,7 @@ def maximise(
         )
     random = numpy.random.default_rng(seed)
     x = 0.1 * random.standard_normal(shape) if start is None else to_host(start).astype(numpy.float64).reshape(shape)
-    found = find_layer("maximise", model, x[None].astype(numpy.float32), layer)
+    found = find_layer("maximise", model, x[None].astype(numpy.float32), layer, real=start is not None)
     place = checked_unit("maximise", found, unit)
     first, second = numpy.zeros_like(x), numpy.zeros_like(x)
     values = []
@@ -105,6 +106,10 @@ def maximise(
         value, dx = climb(numpy.roll(x, shift, (1, 2)))
         values.append(value)
         dx = numpy.roll(dx, (-shift[0], -shift[1]), (1, 2))
+        if not dx.any():  # a rectifier lets nothing through here: look elsewhere
+            x = x + 0.3 * random.standard_normal(x.shape)
+            bar.add(1)
+            continue
         dx /= max(float(numpy.sqrt((dx * dx).mean())), 1e-12)
         dx -= 2 * decay * x + 2 * variation * roughness(x)
         first, second = 0.9 * first + 0.1 * dx, 0.99 * second + 0.01 * dx * dx

@@ -114,7 +114,9 @@ class Mistakes(Result):
         rows = max(1, math.ceil(count / columns))
         figure = new_figure(max(1.05 * columns + 0.4, 6), 1.75 * rows + 0.7)
         part = f"; the {count} surest" if count < self.wrong else ""
-        figure.suptitle(f"{self.wrong:,} of {len(self.answers.labels):,} pictures taken for another class{part}")
+        figure.suptitle(
+            f"{self.wrong:,} of {len(self.answers.labels):,} pictures taken for another class{part}\nbelow: for which, and how surely"
+        )
         classes = self.answers.classes
         for place, index in enumerate(self.indices):
             axes = figure.add_subplot(rows, columns, place + 1)
@@ -144,7 +146,8 @@ def answers(
     >>> found.accuracy, found.mistakes().indices.tolist(), found.confusion().counts[2].tolist()
     (0.75, [3], [0, 0, 1, 1])
     """
-    probabilities, given = [], []
+    probabilities: list[numpy.ndarray] = []
+    given: list[numpy.ndarray] = []
     bar = Bar("asking the network", how_many(data) or 1, progress)
     for sample in batches("answers", data, batch_size):
         with at_rest(model):

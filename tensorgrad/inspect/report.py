@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import html
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -172,12 +173,12 @@ def _sections(
     yield Section(
         "The space of the last layer",
         f"Layer '{choice.space}' brought to two dimensions. Classes that form islands are told apart there.",
-        [(method, embed(some, method, classes=classes)) for method in ("tsne", "pca")],
+        [(name, embed(some, method, classes=classes)) for method, name in (("tsne", "t-SNE"), ("pca", "PCA"))],
     )
     tell("occlusion")
     side = min(next(iter(images.values())).shape[-2:])
     size = max(side // 5, 1)
-    covered = each(lambda *a, **k: occlusion(*a, size=size, stride=max(size // 4, 1), progress=False, **k))
+    covered = each(functools.partial(occlusion, size=size, stride=max(size // 4, 1), progress=False))
     yield Section("Occlusion", "How probable the class is while a grey mask covers a part of the picture.", covered)
     tell("strongest patches")
     yield Section(
@@ -217,12 +218,12 @@ _ATTRIBUTIONS: tuple[tuple[str, str, Callable[..., Result]], ...] = (
     (
         "SmoothGrad",
         "The same, averaged over noisy copies of the picture.",
-        lambda *a, **k: smooth_grad(*a, progress=False, **k),
+        functools.partial(smooth_grad, progress=False),
     ),
     (
         "Integrated gradients",
         "How much each pixel adds to the score, from a picture of zeros on; the numbers add up to the difference of scores.",
-        lambda *a, **k: integrated_gradients(*a, progress=False, **k),
+        functools.partial(integrated_gradients, progress=False),
     ),
     ("Guided backpropagation", "Only what speaks for the class is let through on the way back.", guided_backprop),
     ("Grad-CAM", "Where the last maps speak for the class.", grad_cam),

@@ -135,7 +135,7 @@ def digest(tensors: Mapping[str, numpy.ndarray], text: str) -> str:
 def _checked(tensors: dict[str, numpy.ndarray], header: Mapping[str, str], origin: str) -> Checkpoint:
     """The content of a file, after its digest was compared; files of other programs, and older ones, have none."""
     ours = {key for key in header if key.casefold().startswith(_KEY)}
-    if _DIGEST in ours or len(header) > 1 and _KEY in ours:
+    if _DIGEST in ours or (len(header) > 1 and _KEY in ours):
         if set(header) != {_KEY, _DIGEST} or header[_DIGEST] != digest(tensors, header[_KEY]):
             raise CheckpointError(
                 f"load: the content of {origin} is not what was saved (its digest differs): damaged, or changed by hand"

@@ -23,6 +23,8 @@ from tensorgrad.tensor import Tensor
 # in the metadata: how the Tensors are nested; or, of a state dict, the order of the names, which safetensors sorts
 _KEY = "tensorgrad.nested"
 _ORDER = "tensorgrad.order"
+_ROOM = 16 << 20  # bytes that any archive may unpack to
+_MOST_PACKED = 50  # and beyond that, how many times its size; weights pack to no less than half, masks to an eighth
 _NPY = b"\x93NUMPY"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -99,11 +101,17 @@ def _from_zip(file: IO[bytes], origin: str) -> Any:
     with opened_zip(file, origin) as archive:
         names = archive.namelist()
         if names and all(name.endswith(".npy") for name in names):
-            return _from_npz(archive, origin)
+            return _from_npz(archive, origin, file.seek(0, io.SEEK_END))
     return read_zipped(file, origin)
 
 
-def _from_npz(archive: zipfile.ZipFile, origin: str) -> dict[str, Tensor]:
+def _from_npz(archive: zipfile.ZipFile, origin: str, size: int) -> dict[str, Tensor]:
+    unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > max(_ROOM, _MOST_PACKED * size):
+        raise CheckpointError(
+            f"load: {origin} has {size} bytes and would unpack to {unpacked}; more than {_MOST_PACKED} times its size "
+            "is refused (a zip bomb), save it with numpy.savez"
+        )
     found = {}
     for entry in archive.infolist():
         with archive.open(entry) as file:

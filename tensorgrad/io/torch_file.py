@@ -25,6 +25,8 @@ from tensorgrad.tensor import Tensor
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 _OLD_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")  # the opcode and the number; a frame may stand before it
 _MOST_DIMENSIONS = 64
+_ROOM = 16 << 20  # bytes that any file may want for copies
+_MOST_COPIES = 8  # and beyond that, how many times what its storages hold
 
 
 def begins_old(start: bytes) -> bool:
@@ -53,6 +55,8 @@ class _Tensors:
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self._later: list[Callable[[], None]] = []
+        self._held: dict[int, int] = {}  # bytes of each storage, by its id
+        self._wanted = 0  # bytes of the copies
 
     def names(self) -> dict[str, Any]:
         return names(self.tensor, self.tensor_of_kind, self.parameter)
@@ -83,6 +87,7 @@ class _Tensors:
         if not isinstance(storage, Storage):
             raise CheckpointError(f"load: a Tensor in {self.origin} has no storage; it is damaged")
         values = storage.values(kind)
+        self._held[id(storage)] = len(storage.bytes)
         count = self._check(values.size, offset, shape, strides)
         plain = kind.dtype if kind.dtype != BFLOAT16 else numpy.dtype(numpy.float32)
         if values.dtype == plain and strides == _in_order(shape):
@@ -118,6 +123,13 @@ class _Tensors:
         self, values: numpy.ndarray, kind: Kind, plain: Any, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> numpy.ndarray:
         """An array that will hold the values in their order and dtype."""
+        self._wanted += int(numpy.prod(shape, dtype=object)) * plain.itemsize
+        held = sum(self._held.values())
+        if self._wanted > _ROOM + _MOST_COPIES * held:
+            raise CheckpointError(
+                f"load: the Tensors in {self.origin} want {self._wanted} bytes of the {held} that its storages have: too "
+                "many copies of the same values"
+            )
         result = numpy.empty(shape, plain)
         if not result.size:
             return result

@@ -29,6 +29,7 @@ from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import manual_seed
 from tensorgrad.train import board
 from tensorgrad.train.checkpoints import Checkpoints
+from tensorgrad.train.figures import Evaluation
 from tensorgrad.train.folder import (
     CHECKPOINTS,
     CURVES,
@@ -50,7 +51,7 @@ from tensorgrad.train.recipes import Recipe
 from tensorgrad.train.schedule import warmup_cosine, warmup_steps
 from tensorgrad.train.splits import SIZE, load_splits
 from tensorgrad.train.stop import StopOnSignal, Stopped
-from tensorgrad.train.trainer import Evaluation, Trainer
+from tensorgrad.train.trainer import Trainer
 from tensorgrad.version import __version__
 
 TEST_BATCH = 500
@@ -231,8 +232,8 @@ class Job:
             save_model(self.folder / LAST, model, self.metadata(metrics))
         self.history.append(metrics)
         write_metrics(self.folder / METRICS, self.history)
-        if self.board is not None:
-            self.board.add(metrics)
+        if (figures := self.board) is not None:
+            self._try(board.FOLDER, lambda: figures.add(metrics))
 
     def metadata(self, metrics: EpochMetrics, test: Evaluation | None = None) -> dict[str, Any]:
         """What a checkpoint says about its model."""

@@ -8,7 +8,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -18,64 +17,12 @@ from tensorgrad.device import Device
 from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.mode import no_grad
 from tensorgrad.tensor import Tensor
+from tensorgrad.train.figures import Evaluation, Running
 from tensorgrad.train.metrics import EpochMetrics
 from tensorgrad.train.nonfinite import NonFiniteLoss, find_origin, keep_batch
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.randomness import generators_of, get_states, set_states
 from tensorgrad.train.stop import StopOnSignal, Stopped
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model says to a data set: its mean loss, and for each image the scores (N, classes) and the true class."""
-
-    loss: float
-    scores: numpy.ndarray
-    labels: numpy.ndarray
-
-    @property
-    def predicted(self) -> numpy.ndarray:
-        """The class with the highest score, for each image."""
-        return self.scores.argmax(1)
-
-    @property
-    def correct(self) -> int:
-        """How many are right."""
-        return int((self.predicted == self.labels).sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The share of those that are right, between 0 and 1."""
-        return self.correct / len(self.labels)
-
-
-class Running:
-    """Mean loss and accuracy over the batches so far."""
-
-    def __init__(self) -> None:
-        self.loss_sum = 0.0
-        self.correct = 0
-        self.images = 0
-        self.images_here = 0  # by this process: those of an epoch that was continued may be of an earlier one
-
-    def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss, scores (N, classes) and true classes (N,)."""
-        images = labels.shape[0]
-        with no_grad():
-            self.correct += int((scores.argmax(1) == labels).sum().item())
-        self.loss_sum += loss * images
-        self.images += images
-        self.images_here += images
-
-    @property
-    def loss(self) -> float:
-        """The mean over the images."""
-        return self.loss_sum / self.images
-
-    @property
-    def accuracy(self) -> float:
-        """The share of the images that were classified rightly, between 0 and 1."""
-        return self.correct / self.images
 
 
 class Trainer:

@@ -58,7 +58,8 @@ def test_the_kernel_files_are_found():
 
 @needs_cupy
 @pytest.mark.parametrize(
-    "name", [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy", "from_dlpack"]
+    "name",
+    [*standin.FUNCTIONS, *standin.OF_LISTS, *standin.CREATION, *standin.CONSTANTS, "asarray", "asnumpy", "from_dlpack"],
 )
 def test_cupy_has_the_name(name: str):
     cupy = pytest.importorskip("cupy")

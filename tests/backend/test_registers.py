@@ -74,6 +74,9 @@ LAYERS = {
     "stride 3, kernel 2": Layer((2, 5, 10, 11), (7, 5, 2, 2), (3, 3), (1, 0, 0, 1)),
     "weights larger than images": Layer((2, 256, 4, 5), (256, 256, 3, 3), padding=(1, 1, 1, 1)),
     "large weights in groups": Layer((2, 512, 4, 5), (512, 256, 3, 3), padding=(1, 1, 1, 1), groups=2),
+    "large weights of few features, one image": Layer(
+        (1, 2048, 5, 4), (128, 1024, 3, 3), padding=(1, 1, 1, 1), groups=2
+    ),
     "ResNet's stem": Layer((2, 3, 23, 20), (64, 3, 7, 7), (2, 2), (3, 3, 3, 3)),
     "AlexNet's stem": Layer((1, 3, 35, 31), (64, 3, 11, 11), (4, 4), (2, 2, 2, 2)),
     "points": Layer((2, 64, 9, 7), (128, 64, 1, 1)),

@@ -178,6 +178,19 @@ def test_threads_do_not_share_an_archive_s_file(tmp_path):
     assert data[0][1] == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forked_workers_do_not_share_the_place_in_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for i in range(200):
+            archive.writestr(f"a/{i:03}.png", encoded(picture(i, (40, 40))))
+    data = ImageFolder(tmp_path / "x.zip", transform=transforms.PILToTensor())
+    assert data[3][1] == 0  # the archive is open
+    batches = [images.numpy() for images, _ in DataLoader(data, 5, num_workers=4, multiprocessing_context="fork")]
+    for i, image in enumerate(np.concatenate(batches)):
+        np.testing.assert_array_equal(image, picture(i, (40, 40)).transpose(2, 0, 1))
+
+
 # --- hostile files --------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +278,21 @@ def archive_bytes():
 
 
 ARCHIVE = archive_bytes()
+
+
+@pytest.mark.parametrize("place, change", [(-6, 1000), (-6, -40), (-10, 7), (-12, 99)])
+def test_an_archive_whose_directory_lies(tmp_path, place, change):
+    """About where it begins (which made files lie before the archive's own beginning), how long it is, how many files."""
+    (number,) = struct.unpack_from("<H", ARCHIVE, len(ARCHIVE) + place)
+    content = bytearray(ARCHIVE)
+    struct.pack_into("<H", content, len(content) + place, number + change)
+    (tmp_path / "x.zip").write_bytes(content)
+    try:
+        pixels = [np.asarray(image) for image, _ in ImageFolder(tmp_path / "x.zip")]
+    except PictureError as error:
+        assert "x.zip" in str(error)
+    else:  # zipfile saw through it
+        np.testing.assert_array_equal(pixels, [picture(1), picture(2)])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,6 +7,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tensorgrad.data.idx import IdxError, read_idx
 
@@ -140,3 +142,31 @@ def test_a_declared_size_takes_no_memory_before_it_is_there(write):
 def test_a_missing_file_is_the_system_s_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "nothing")
+
+
+SOUND = struct.pack(">HBBIII", 0, 8, 3, 5, 6, 7) + bytes(range(210))
+FORMS = {"plain": SOUND, "gzipped": gzip.compress(SOUND, mtime=0)}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_fuzzed_files_are_read_or_refused(tmp_path, data):
+    """Cut off at any length, with bytes changed or added: an array no larger than the file tells, or an IdxError."""
+    content = bytearray(FORMS[data.draw(st.sampled_from(sorted(FORMS)))])
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))) :]
+    for _ in range(data.draw(st.integers(0, 4))):
+        if content:
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content += data.draw(st.binary(max_size=3))
+    path = tmp_path / "fuzz"
+    path.write_bytes(content)
+    try:
+        assert read_idx(path, max_bytes=1 << 20).nbytes <= len(SOUND)
+    except IdxError as error:
+        assert "fuzz" in str(error)
+    try:
+        checked = read_idx(path, max_bytes=1 << 20, sha256=hashlib.sha256(SOUND).hexdigest())
+        np.testing.assert_array_equal(checked.ravel(), np.arange(210))
+    except IdxError as error:
+        assert "fuzz" in str(error)

@@ -477,16 +477,16 @@ def test_a_process_that_dies_is_reported():
             r"process \d+ ended unexpectedly, exit code 3, at batch 2, indices \[2\]",
         ),
         (lambda index: os.kill(os.getpid(), signal.SIGKILL), RuntimeError, "exit code -9, at batch 2"),
-        (lambda index: os.abort(), RuntimeError, "exit code -6, at batch 2"),
+        (lambda index: os.kill(os.getpid(), signal.SIGTERM), RuntimeError, "exit code -15, at batch 2"),
         (lambda index: 1 // 0, ZeroDivisionError, r"(?s)dataset\[2\] for batch 2.*Traceback.*in <lambda>"),
         (lambda index: sys.exit("away"), RuntimeError, "(?s)SystemExit in DataLoader worker.*away"),
         (lambda index: threading.Lock(), TypeError, "a sample holds a lock"),
         (lambda index: time.sleep(30), RuntimeError, "timed out after 1.0 seconds waiting for batch 2"),
         (lambda index: {}[index], KeyError, "KeyError in DataLoader worker"),
     ],
-    ids=["exits", "killed", "aborts", "raises", "sys.exit", "garbage", "hangs", "KeyError"],
+    ids=["exits", "killed", "terminated", "raises", "sys.exit", "garbage", "hangs", "KeyError"],
 )
-def test_a_forked_worker_that_misbehaves_is_reported_and_gone(misbehave, kind, text, monkeypatch, capfd):
+def test_a_forked_worker_that_misbehaves_is_reported_and_gone(misbehave, kind, text, monkeypatch):
     monkeypatch.setattr(workers, "GRACE_SECONDS", 0.2)
     data = Items(20, lambda index: misbehave(index) if index == 2 else index)
     loader = DataLoader(data, num_workers=2, multiprocessing_context="fork", timeout=1.0)
@@ -495,7 +495,6 @@ def test_a_forked_worker_that_misbehaves_is_reported_and_gone(misbehave, kind, t
         for batch in loader:
             seen.append(batch.item())
     assert seen == [0, 1]
-    capfd.readouterr()  # what a dying process says
     # the fixture finds nobody
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tensorgrad.data import MNIST, DownloadError, FashionMNIST, IdxError, mnist
+from tensorgrad.data import KMNIST, MNIST, DownloadError, FashionMNIST, IdxError, mnist
 from tensorgrad.data.mnist import data_folder
 
 
@@ -139,3 +139,52 @@ def test_the_real_files(kind, counts):
     assert train.data.shape == (60_000, 28, 28) and test.data.shape == (10_000, 28, 28)
     assert np.bincount(train.targets).tolist() == counts
     assert test.data.dtype == np.uint8 and test.targets.dtype == np.int64
+
+
+def test_arguments_come_in_torchvision_s_order(no_folder):
+    store(no_folder / "mnist")
+    data = Small(no_folder, False, lambda image: image + 1, str)
+    image, label = data[2]
+    assert len(data) == 5 and label == "2"
+    np.testing.assert_array_equal(image, Small.images[2][None] + 1)
+    assert data.class_to_idx["7"] == 7
+
+
+class SmallKuzushiji(KMNIST):
+    """Kuzushiji-MNIST's names, of which only the gzipped files' md5 is known, with Small's contents."""
+
+    zipped: ClassVar = {name: gzip.compress(content, mtime=0) for name, content in Small.files.items()}
+    gzipped_md5: ClassVar = {name: hashlib.md5(content).hexdigest() for name, content in zipped.items()}
+
+
+def test_kmnist_checks_what_it_downloads_by_md5(no_folder):
+    source = no_folder / "server"
+    source.mkdir()
+    for name, content in SmallKuzushiji.zipped.items():
+        (source / f"{name}.gz").write_bytes(content)
+
+    class Local(SmallKuzushiji):
+        mirrors = (source.as_uri() + "/",)
+
+    assert len(Local(no_folder / "data", download=True)) == 20
+    assert (no_folder / "data" / "kmnist" / "train-labels-idx1-ubyte.gz").exists()
+    (source / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(Small.labels[:5] + 1)))
+    with pytest.raises(DownloadError, match="md5 is"):
+        Local(no_folder / "data", train=False, download=True)
+
+
+@pytest.mark.parametrize(
+    "images, labels, text",
+    [
+        (Small.images[:, :27], Small.labels, r"\(20, 27, 28\)"),
+        (Small.images, Small.labels[:19], r"\(19,\)"),
+        (Small.images, Small.labels + 5, "up to 14"),
+    ],
+)
+def test_kmnist_checks_the_form_of_what_it_finds(no_folder, images, labels, text):
+    folder = no_folder / "KMNIST" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(images))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    with pytest.raises(IdxError, match=text):
+        KMNIST(no_folder)

@@ -6,14 +6,13 @@ import hashlib
 import http.server
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import models, nn
+from tensorgrad import models
 from tensorgrad.data.download import DownloadError
 from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.models.weights import fetch, fitted, load_weights, state_in
@@ -321,15 +320,3 @@ def test_photographs_and_their_mirror_images(photographs):
     assert top1 >= 14 / 24
     assert top5 >= 18 / 24
     np.testing.assert_allclose(scores.numpy().sum(1), 1, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_loading_is_not_slower_than_building():
-    """A network of 138 million numbers: loaded from its state, nothing is drawn."""
-    with nn.init.postponed():
-        state = models.vgg16().state_dict()
-    for value in state.values():
-        value.zero_()
-    begin = time.perf_counter()
-    models.vgg16(weights=state)
-    assert time.perf_counter() - begin < 1.0

@@ -30,7 +30,9 @@ def torch_tensor(like, values):
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(
-    "settings", [{}, {"is_causal": True}, {"scale": 0.3}, {"mask": "bool"}, {"mask": "number"}, {"enable_gqa": True}], ids=str
+    "settings",
+    [{}, {"is_causal": True}, {"scale": 0.3}, {"mask": "bool"}, {"mask": "number"}, {"enable_gqa": True}],
+    ids=str,
 )
 def test_scaled_dot_product_attention(settings):
     torch = pytest.importorskip("torch")

@@ -140,7 +140,9 @@ def test_a_backward_pre_hook_replaces_the_gradients_of_the_output():
 def test_a_backward_hook_without_gradients_of_inputs_still_runs():
     layer = nn.Linear(2, 1)
     seen = []
-    layer.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append((grad_input, len(grad_output))))
+    layer.register_full_backward_hook(
+        lambda module, grad_input, grad_output: seen.append((grad_input, len(grad_output)))
+    )
     layer(tg.ones(1, 2)).sum().backward()
     assert seen == [((None,), 1)]
     with tg.no_grad():
@@ -155,7 +157,9 @@ def test_backward_hooks_of_several_inputs_and_outputs_and_calls():
 
     net = Both()
     seen = []
-    net.register_full_backward_hook(lambda module, gi, go: seen.append([None if g is None else g.item() for g in gi + go]))
+    net.register_full_backward_hook(
+        lambda module, gi, go: seen.append([None if g is None else g.item() for g in gi + go])
+    )
     x, y = (tg.tensor(v, requires_grad=True) for v in (1.0, 2.0))
     a, b = net(x, 3, y)
     c, _ = net(a, 5, b)

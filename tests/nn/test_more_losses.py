@@ -31,7 +31,11 @@ LOSSES = [
     ("SoftMarginLoss", {}, (X, SIGNS)),
     ("MultiMarginLoss", {}, (X, CLASSES)),
     ("MultiMarginLoss", {"p": 2, "margin": 0.5, "weight": W}, (X, CLASSES)),
-    ("MultiLabelMarginLoss", {}, (X, np.array([[3, 0, -1, 1, 2], [4, -1, 0, 0, 0], [-1, 1, 1, 1, 1], [0, 1, 2, 3, 4]]))),
+    (
+        "MultiLabelMarginLoss",
+        {},
+        (X, np.array([[3, 0, -1, 1, 2], [4, -1, 0, 0, 0], [-1, 1, 1, 1, 1], [0, 1, 2, 3, 4]])),
+    ),
     ("MultiLabelSoftMarginLoss", {"weight": W}, (X, np.round(P))),
     ("CosineEmbeddingLoss", {"margin": 0.1}, (X, Y, SIGNS[:, 0])),
     ("TripletMarginLoss", {"margin": 0.8, "swap": True}, (X, Y, Z)),

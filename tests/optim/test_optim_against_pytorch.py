@@ -175,7 +175,9 @@ def test_schedules_of_schedules(make):
     np.testing.assert_allclose(rates[0], rates[1], rtol=1e-10)
 
 
-@pytest.mark.parametrize("settings", [{}, {"mode": "max"}, {"threshold_mode": "abs", "threshold": 0.05}, {"cooldown": 2}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "max"}, {"threshold_mode": "abs", "threshold": 0.05}, {"cooldown": 2}], ids=str
+)
 def test_a_plateau(settings):
     losses = [1.0, 0.9, 0.91, 0.92, 0.95, 0.89, 0.89, 0.9, 0.9, 0.9, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
     found = []
@@ -231,5 +233,7 @@ def test_lbfgs_with_a_line_search_solves_rosenbrock():
 
         optimizer.step(closure)
         np.testing.assert_allclose(x.detach().numpy(), 1.0, atol=1e-5)
-        evaluations.append(optimizer.state[x]["func_evals"] if module is optim else optimizer.state[optimizer._params[0]]["func_evals"])
+        evaluations.append(
+            optimizer.state[x]["func_evals"] if module is optim else optimizer.state[optimizer._params[0]]["func_evals"]
+        )
     assert evaluations[0] <= 1.5 * evaluations[1]

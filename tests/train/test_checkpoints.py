@@ -66,7 +66,7 @@ def test_nothing_there_and_all_damaged(tmp_path):
     assert Checkpoints(tmp_path / "none").load() is None
     for step in (1, 2):
         (tmp_path / f"001-00000000{step}.safetensors").write_bytes(b"x" * 40)
-    with pytest.raises(CheckpointError, match="every checkpoint in .* is damaged; the newest"):
+    with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged; the newest"):
         Checkpoints(tmp_path).load()
     with pytest.raises(ArgumentError, match="keep=0 must be at least 1"):
         Checkpoints(tmp_path, keep=0)

@@ -27,8 +27,10 @@ from tensorgrad.train import (
     warmup_cosine,
     write_metrics,
 )
+from tensorgrad.train.board import Board
 from tensorgrad.train.folder import CURVES, FILES, MODEL, RunFolder
 from tensorgrad.train.job import build_model
+from tensorgrad.train.schedule import warmup_steps
 from tensorgrad.train.splits import load_splits
 
 # schedule
@@ -264,19 +266,124 @@ def test_metrics_as_a_file(tmp_path):
 # recipes and data
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: f"{recipe.model}-{recipe.data}")
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: f"{recipe.model}-{recipe.data}-{recipe.name}")
 def test_every_recipe_can_be_built_and_said_in_json(recipe):
-    assert find_recipe(recipe.model, recipe.data) is recipe
+    assert find_recipe(recipe.model, recipe.data, recipe.name) is recipe
     assert recipe.keep == "last" or recipe.validation > 0
-    assert sum(parameter.numel() for parameter in build_model(recipe).parameters()) == 61_706
+    sizes = {"lenet5": 61_706, "small_cnn": 164_154, "20": 269_722, "32": 464_154, "44": 658_586, "56": 853_018}
+    kind = recipe.model if recipe.model in sizes else recipe.model[-2:]
+    expected = 1_727_962 if recipe.model == "resnet110" else sizes[kind]
+    assert sum(parameter.numel() for parameter in build_model(recipe).parameters()) == expected
     assert json.loads(json.dumps(dataclasses.asdict(recipe)))["epochs"] == recipe.epochs
 
 
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(
-        ArgumentError, match=r"no recipe for 'lenet6' on 'digits'; there are lenet5 on digits, lenet5 on mnist"
+        ArgumentError, match=r"no recipe for 'lenet6' on 'digits'; there are some for lenet5, small_cnn, resnet20"
     ):
         find_recipe("lenet6", "digits")
+
+
+def test_a_recipe_of_a_name_that_there_is_not():
+    with pytest.raises(
+        ArgumentError, match=r"'lenet5' on 'mnist' of the name 'paper'; there are lenet5 on digits \(standard\), "
+    ):
+        find_recipe("lenet5", "mnist", "paper")
+    assert find_recipe("resnet20").name == "paper"
+
+
+def test_the_papers_schedule_for_cifar():
+    """He et al., 2015, section 4.2: 64,000 steps, the rate divided by ten at 32,000 and 48,000."""
+    recipe = find_recipe("resnet20", "cifar10", "paper")
+    steps = recipe.epochs * ((50_000 - recipe.validation) // recipe.batch_size)
+    assert steps == pytest.approx(64_000, rel=0.003)
+    factor = warmup_steps(64_000, recipe.milestones, recipe.warmup)
+    rates = {step: factor(step) for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)}
+    assert list(rates.values()) == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert warmup_steps(10, (), 0.2)(0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("steps", "milestones", "warmup"), [(0, (), 0), (5, (), 1.0), (5, (0.0,), 0), (5, (0.5, 1), 0)]
+)
+def test_impossible_steps(steps, milestones, warmup):
+    with pytest.raises(ArgumentError, match="warmup_steps"):
+        warmup_steps(steps, milestones, warmup)
+
+
+def test_part_of_the_training_images():
+    recipe = dataclasses.replace(find_recipe("lenet5", "digits"), images=100)
+    part, whole = load_splits(recipe), load_splits(find_recipe("lenet5", "digits"))
+    assert len(part.train) == 100
+    np.testing.assert_array_equal(part.validation.data, whole.validation.data)
+    assert {image.tobytes() for image in part.train.data} <= {image.tobytes() for image in whole.train.data}
+    with pytest.raises(ArgumentError, match="images=1301: digits has 1300 training images that are not held out"):
+        load_splits(dataclasses.replace(recipe, images=1301))
+
+
+@pytest.fixture
+def cifar_pictures(tmp_path):
+    """A folder of pictures, two of each of three classes to train on and one to test on, as red as the class is high."""
+    image = pytest.importorskip("PIL.Image")
+    for part, count in (("train", 2), ("test", 1)):
+        for number, name in enumerate(("airplane", "bird", "cat")):
+            folder = tmp_path / "cifar10-jpeg" / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image.new("RGB", (32, 32), (100 * number, 10, i)).save(folder / f"{i}.png")
+    return tmp_path
+
+
+def test_cifar_as_pictures(cifar_pictures):
+    recipe = dataclasses.replace(find_recipe("resnet20", "cifar10-jpeg", "short"), validation=2, crop=0, flip=False)
+    splits = load_splits(recipe, cifar_pictures)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (4, 2, 3)
+    assert splits.classes == ("airplane", "bird", "cat")
+    image, label = splits.test[2]
+    assert label == 2
+    assert image[:, 0, 0] == pytest.approx(
+        [(200 / 255 - 0.4914) / 0.2470, (10 / 255 - 0.4822) / 0.2435, -0.4465 / 0.2616]
+    )
+
+
+def test_crops_are_of_the_normalised_image(cifar_pictures):
+    """Around the picture are zeros, and inside of it the numbers that it has without."""
+    recipe = dataclasses.replace(find_recipe("resnet20", "cifar10-jpeg", "paper"), validation=0)
+    for image, label in load_splits(recipe, cifar_pictures).train:
+        red = (100 * label / 255 - 0.4914) / 0.2470
+        values = np.unique(image[0])
+        assert all(value == 0 or value == pytest.approx(red, abs=1e-5) for value in values)
+        assert (image[0] == 0).sum() <= 32 * 32 - 28 * 28
+
+
+def test_no_pictures_of_cifar(tmp_path):
+    with pytest.raises(FileNotFoundError, match="neither a folder cifar10-jpeg nor an archive"):
+        load_splits(find_recipe("resnet20", "cifar10-jpeg"), tmp_path)
+
+
+# TensorBoard
+
+
+def test_figures_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    (tmp_path / "events.out.tfevents.0.earlier").touch()
+    board = Board(tmp_path)
+    board.add(EpochMetrics(1, 1.5, 0.5, None, None, 0.001, 2.5, 1000.0))
+    board.add(EpochMetrics(2, 0.5, 0.75, 1.25, 0.5, 0.001, 2.5, 1000.0))
+    board.close()
+    (file,) = tmp_path.iterdir()
+    read = [event for event in EventFileLoader(str(file)).Load() if event.HasField("summary")]
+    found = [(event.step, value.tag, value.tensor.float_val[0]) for event in read for value in event.summary.value]
+    assert [(step, tag, value) for step, tag, value in found if tag.startswith(("loss", "accuracy"))] == [
+        (1, "loss/train", 1.5),
+        (1, "accuracy/train", 0.5),
+        (2, "loss/train", 0.5),
+        (2, "accuracy/train", 0.75),
+        (2, "loss/validation", 1.25),
+        (2, "accuracy/validation", 0.5),
+    ]
 
 
 def test_splits_of_the_digits_are_apart_and_complete():
@@ -301,7 +408,7 @@ def test_only_training_images_are_changed_at_random():
 
 
 def test_recipes_know_mean_and_deviation_of_their_training_pixels(mnist_folder):
-    for recipe in RECIPES.values():
+    for recipe in (row for row in RECIPES.values() if "cifar10" not in row.data):
         images = load_splits(dataclasses.replace(recipe, validation=0), mnist_folder).train.data
         if recipe.data == "digits":
             pixels = images / 16

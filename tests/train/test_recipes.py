@@ -20,9 +20,17 @@ def test_the_median_of_five_seeds_on_the_digits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("data", "least"), [("mnist", 0.9905), ("fashion-mnist", 0.90)])
-def test_real_images(tmp_path, data, least):
+@pytest.mark.parametrize(
+    ("model", "data", "least"),
+    [
+        ("lenet5", "mnist", 0.9905),
+        ("lenet5", "fashion-mnist", 0.90),
+        ("small_cnn", "mnist", 0.995),
+        ("small_cnn", "fashion-mnist", 0.925),
+    ],
+)
+def test_real_images(tmp_path, model, data, least):
     folder = Path(os.environ.get("TENSORGRAD_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / data).is_dir():
         pytest.skip(f"{data} is not here; name the folder it is in by TENSORGRAD_DATA")
-    assert Job(find_recipe("lenet5", data), tmp_path, data_dir=folder, pictures=False).run().accuracy >= least
+    assert Job(find_recipe(model, data), tmp_path, data_dir=folder, pictures=False).run().accuracy >= least
