@@ -69,6 +69,7 @@ from tensorgrad.nn.padding import (
     ZeroPad3d,
 )
 from tensorgrad.nn.parameter import Parameter
+from tensorgrad.nn.parameter_containers import ParameterDict, ParameterList
 from tensorgrad.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -168,6 +169,8 @@ __all__ = [
     "NLLLoss",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",

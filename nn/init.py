@@ -122,6 +122,68 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
+def _matrix(operation: str, tensor: Tensor) -> None:
+    _check(operation, tensor)
+    if tensor.array.ndim != 2:
+        raise ArgumentError(f"{operation}: got shape {tensor.shape}; it fills matrices")
+
+
+def _from_host(tensor: Tensor, values: numpy.ndarray) -> Tensor:
+    """Values computed on the host, in the Tensor's dtype and on its device."""
+    return _write(tensor, backend_of(tensor.array).from_host(values.astype(tensor.dtype), tensor.device))
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity: a linear layer gives back its input, as far as its size allows."""
+    _matrix("eye_", tensor)
+    return _from_host(tensor, numpy.eye(tensor.shape[0], tensor.shape[1]))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """1 in the middle of kernel i for channel i: a convolution (O, C, ...) gives back its input channels, in each group."""
+    _check("dirac_", tensor)
+    if tensor.array.ndim not in (3, 4, 5):
+        raise ArgumentError(
+            f"dirac_: got shape {tensor.shape}; it fills the kernels of convolutions, of 3 to 5 dimensions"
+        )
+    features, channels, *kernel = tensor.shape
+    if features % groups:
+        raise ArgumentError(f"dirac_: groups={groups} does not divide the {features} kernels")
+    values = numpy.zeros(tensor.shape)
+    middle = tuple(n // 2 for n in kernel)
+    for group in range(groups):
+        for channel in range(min(features // groups, channels)):
+            values[(group * (features // groups) + channel, channel, *middle)] = 1
+    return _from_host(tensor, values)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """gain times a random matrix with orthonormal rows or columns, whichever are fewer; (O, ...) counts as O rows.
+
+    The Q of a normally distributed matrix's QR decomposition, with the signs of R's diagonal, which makes it uniformly
+    distributed. Saxe et al., 2013.
+    """
+    _check("orthogonal_", tensor)
+    if tensor.array.ndim < 2:
+        raise ArgumentError(f"orthogonal_: got shape {tensor.shape}; it needs at least two dimensions")
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    draws = (generator or default_generator).normal((max(rows, columns), min(rows, columns)), numpy.float64)
+    q, r = numpy.linalg.qr(draws)
+    q = q * numpy.sign(numpy.diagonal(r))
+    return _from_host(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Normal numbers of deviation std, a share `sparsity` of every column 0. Martens, 2010."""
+    _matrix("sparse_", tensor)
+    stream = generator or default_generator
+    rows, columns = tensor.shape
+    values = std * stream.normal((rows, columns), numpy.float64)
+    order = numpy.argsort(stream.uniform((rows, columns), numpy.float64), axis=0)
+    numpy.put_along_axis(values, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
+    return _from_host(tensor, values)
+
+
 def fans(operation: str, tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (out, in, ...): how many inputs feed an output, how many outputs an input feeds.
 

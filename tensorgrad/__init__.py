@@ -96,6 +96,7 @@ sub = subtract
 
 device = Device  # type: ignore[assignment] # torch.device("cpu"); the module of that name is reached by `from`
 Size = tuple
+dtype = tensorgrad.dtypes.DType
 
 
 # the parts a user reaches as tensorgrad.nn and so on; they stand on everything above
@@ -116,11 +117,13 @@ from tensorgrad.nn.functional import (  # noqa: E402
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+    cosine_similarity,
     group_norm,
     layer_norm,
     max_pool1d,
     max_pool2d,
     max_pool3d,
+    pairwise_distance,
     pixel_shuffle,
     pixel_unshuffle,
     rms_norm,
@@ -145,6 +148,10 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"tensorgrad.{name}")
     if name == "bfloat16":
         return tensorgrad.dtypes.bfloat16
+    if name == "vmap":
+        from tensorgrad.func import vmap
+
+        return vmap
     if name == "compile":
         from tensorgrad.replay import compile
 
@@ -173,6 +180,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_similarity",
     "double",
     "enable_grad",
     "finfo",
@@ -207,6 +215,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pow",
