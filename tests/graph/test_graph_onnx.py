@@ -129,6 +129,9 @@ def test_every_network_of_the_family(name, tmp_path):
     for p in model.parameters():
         if not p.array.any():  # some begin with 0
             p.array[...] = numpy.random.default_rng(2).normal(size=p.shape) * 0.1
+    if name == "resnet1202":  # untrained, its 600 sums would overflow
+        for path, p in model.named_parameters():
+            p.array[...] *= 0.05 if path.endswith("bn2.weight") else 1
     model, x = stirred(model).eval(), tg.randn(1, *size)
     with tg.no_grad():
         out = model(x)
