@@ -23,10 +23,13 @@ def _units(x: Tensor) -> Iterator[Tensor]:
         yield Tensor(backend.reshape(unit, x.shape))
 
 
-def jacrev(func: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False, **_: Any) -> Callable[..., Any]:
+def jacrev(
+    func: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False, chunk_size: int | None = None
+) -> Callable[..., Any]:
     """The function that gives the Jacobian of `func` with respect to argument(s) `argnums`, row by row in reverse mode.
 
     A Tensor of shape (*output shape, *input shape) for each output and input, in the outputs' tree of the inputs' trees.
+    chunk_size is accepted for PyTorch's sake: rows are computed one at a time.
 
     >>> import tensorgrad
     >>> jacrev(lambda x: x * x)(tensorgrad.tensor([1.0, 2.0]))
@@ -70,8 +73,12 @@ def jacrev(func: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = Fa
     return jacobian
 
 
-def jacfwd(func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, **_: Any) -> Callable[..., Any]:
+def jacfwd(
+    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, *, randomness: str = "error"
+) -> Callable[..., Any]:
     """As jacrev, column by column in forward mode: for functions with fewer inputs than outputs.
+
+    randomness is accepted for PyTorch's sake: every column runs the function anew.
 
     >>> import tensorgrad
     >>> jacfwd(lambda x: x * x)(tensorgrad.tensor([1.0, 2.0]))
