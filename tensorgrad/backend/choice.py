@@ -3,6 +3,7 @@
     winograd    3 x 3, stride 1, float32: fewer products, about a digit less accurate (numba_winograd.py)
     direct      any other float32 (numba_direct.py)
     depthwise   one filter a channel, float32, channels a multiple of a register (numba_depthwise.py)
+    batch       fewer features than a register has places, images in whole registers (numba_batch.py)
     loops       very few channels and features in planes, stride 1 (numba_convolution.py)
     numpy       everything else, and everything without Numba: most of float64 (numpy_convolution.py)
 
@@ -23,7 +24,7 @@ from tensorgrad.backend import compiled
 from tensorgrad.backend.windows import Padding, Pair, conv2d_output_size
 from tensorgrad.errors import ArgumentError
 
-CHOICES = ("auto", "exact", "winograd", "direct", "depthwise", "loops", "numpy")
+CHOICES = ("auto", "exact", "winograd", "direct", "depthwise", "batch", "loops", "numpy")
 #: Products of one channel and feature up to which loops over planes are the fastest.
 THIN = 12
 #: Winograd's transforms pay from these many channels and features on, and from this many tiles that share the weights'.
@@ -58,19 +59,23 @@ def kernel_for(
     dilation: Pair,
     groups: int,
     register: int,
-    planes: bool = False,
+    memory: str = "channels last",
 ) -> str:
     """The kernel's name for one direction ('forward', 'input grad', 'weight grad') of x (N, C, H, W) * w (O, C / groups, KH, KW).
 
     outputs   the size of what is made of windows: z's, or for the input gradient dx's
     register  numbers of float32 in a vector register, 0 where there are no compiled kernels
-    planes    whether the images' memory is (N, C, H, W)
+    memory    the order of the images' memory: "planes" (N, C, H, W), "channels last" (N, H, W, C), "batch last" (C, H, W, N)
     """
-    possible = set(_possible(direction, w_shape, outputs, dtype, stride, dilation, groups, register))
+    possible = set(_possible(direction, images, w_shape, outputs, dtype, stride, dilation, groups, register))
     if _chosen not in ("auto", "exact") and _chosen in possible:
         return _chosen
     features, channels = w_shape[0], w_shape[1]
-    if "loops" in possible and features * channels <= THIN and (planes or channels * groups == 1):
+    thin = features < register and channels < register
+    if "batch" in possible and (thin or (memory == "batch last" and min(features, channels) < register)):
+        return "batch"
+    in_planes = memory == "planes" or channels * groups == 1
+    if "loops" in possible and features * channels <= THIN and in_planes:
         return "loops"
     tiles = images * -(-outputs[0] // 4) * -(-outputs[1] // 4)
     worthwhile = min(features, channels) >= FEWEST_CHANNELS and tiles >= FEWEST_TILES and min(outputs) >= 4
@@ -85,6 +90,7 @@ def kernel_for(
 
 def _possible(
     direction: str,
+    images: int,
     w_shape: tuple[int, ...],
     outputs: Pair,
     dtype: Any,
@@ -104,6 +110,8 @@ def _possible(
     if dtype == np.float32:
         if direction != "input grad" or once or dilation == (1, 1):
             found.append("direct")
+        if groups == 1 and images % register == 0 and (direction != "input grad" or once):
+            found.append("batch")
         if channels == 1 and features == groups and features % register == 0:
             found.append("depthwise")
         whole = features % register == 0 and channels % register == 0

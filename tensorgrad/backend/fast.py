@@ -46,7 +46,7 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
     def relu_grad(self, dz: Array, z: Array) -> Array:
         if dz.shape != z.shape or not compiled.takes(z, dz):
             return super().relu_grad(dz, z)
-        from tensorgrad.backend import rows
+        from tensorgrad.backend import batch, rows
 
         values = rows.line_of(z)
         if values is None:
@@ -55,12 +55,15 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         cotangents = rows.line_of(dz) if dz.strides == z.strides else None
         if cotangents is None and z.dtype == np.float32 and rows.rows_of(z) is not None:
             cotangents = rows.rows_like(dz, z)
+        elif cotangents is None and z.dtype == np.float32 and batch.is_batch_last(z):
+            cotangents = rows.line_of(batch.to_batch_last(dz))
         elif cotangents is None:  # into the memory order of z
             np.copyto(dx, dz)
             cotangents = result
         if z.dtype == np.float32:
             from tensorgrad.backend import numba_rows
 
+            assert cotangents is not None
             rows.each(numba_rows.positive_gradient, [cotangents, values, result])
             return dx
         from tensorgrad.backend import numba_elementwise as loops
@@ -110,12 +113,16 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         """The sum; for every channel of images (N, C, ...) by all threads, added up in float64."""
         if x.size >= LARGE and axis is not None and x.ndim > 1 and compiled.in_registers(x):
             if sorted(i % x.ndim for i in axis) == [0, *range(2, x.ndim)]:
-                from tensorgrad.backend import rows
+                from tensorgrad.backend import batch, rows
 
                 points = rows.rows_of(x)
                 if points is not None:
                     sums = rows.column_sums(points).astype(x.dtype)
-                    return sums.reshape(-1, *(1,) * (x.ndim - 2))[None] if keepdims else sums
+                elif batch.is_batch_last(x):
+                    sums = batch.channel_sums(x)
+                else:
+                    return super().sum(x, axis, keepdims)
+                return sums.reshape(-1, *(1,) * (x.ndim - 2))[None] if keepdims else sums
         return super().sum(x, axis, keepdims)
 
 

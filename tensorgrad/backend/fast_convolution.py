@@ -21,7 +21,7 @@ FEW = 8
 
 
 class FastConvolutionKernels(NumpyConvolutionKernels):
-    """Convolution on the kernels that choice.py names. Results have NHWC memory, those of loops (N, C, H, W)."""
+    """Convolution on the kernels that choice.py names. Results have NHWC memory, those of loops (N, C, H, W), of batch (C, H, W, N)."""
 
     def conv2d(self, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
         return self.conv2d_bias(x, w, None, stride, padding, dilation, groups)
@@ -43,6 +43,10 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
             from tensorgrad.backend import depthwise
 
             return depthwise.conv2d(x, w, bias, stride, padding, dilation, outputs)
+        if kernel == "batch":
+            from tensorgrad.backend import batch
+
+            return batch.conv2d(x, w, bias, stride, padding, dilation, outputs)
         if kernel == "loops":
             z = _correlate(x, w, padding, dilation, outputs)
         else:
@@ -63,6 +67,10 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
             from tensorgrad.backend import depthwise
 
             return depthwise.conv2d_input_grad(dz, w, input_size, stride, padding, dilation)
+        if kernel == "batch":
+            from tensorgrad.backend import batch
+
+            return batch.conv2d_input_grad(dz, w, input_size, padding, dilation)
         # dx is a convolution of dz with the kernel turned by 180 degrees; see the same step in numpy_convolution.py
         beyond = [extent(size, step) - 1 for size, step in zip(w.shape[2:], dilation)]
         around = beyond[0] - padding[0], beyond[0] - padding[1], beyond[1] - padding[2], beyond[1] - padding[3]
@@ -93,6 +101,10 @@ class FastConvolutionKernels(NumpyConvolutionKernels):
             from tensorgrad.backend import depthwise
 
             return depthwise.conv2d_weight_grad(dz, x, kernel_size, stride, padding, dilation)
+        if kernel == "batch":
+            from tensorgrad.backend import batch
+
+            return batch.conv2d_weight_grad(dz, x, kernel_size, stride, padding, dilation)
         if kernel == "numpy":
             return super().conv2d_weight_grad(dz, x, kernel_size, stride, padding, dilation, groups)
         dw = _correlate_grad(dz, x, w_shape, padding, dilation)
@@ -117,8 +129,10 @@ def _kernel(
         return "numpy"
     from tensorgrad.backend.numba_simd import lanes
 
-    planes = not compiled.channels_last(x)
-    return choice.kernel_for(direction, len(x), w_shape, outputs, x.dtype, stride, dilation, groups, lanes(), planes)
+    memory = "channels last" if compiled.channels_last(x) else "planes"
+    if x.strides[0] == x.itemsize or other.strides[0] == other.itemsize:
+        memory = "batch last"
+    return choice.kernel_for(direction, len(x), w_shape, outputs, x.dtype, stride, dilation, groups, lanes(), memory)
 
 
 def _correlate(x: Array, w: Array, padding: Padding, dilation: Pair, outputs: Pair) -> Array:

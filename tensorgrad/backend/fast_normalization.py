@@ -21,6 +21,7 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
     ) -> tuple[Array, Array, Array, Array]:
         if not compiled.takes(x):
             return super().batch_norm(x, weight, bias, eps)
+        x = _in_known_order(x)
         values = _rows(x)
         if values is not None:
             from tensorgrad.backend import rows
@@ -51,6 +52,7 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
     ) -> tuple[Array, Array, Array]:
         if not compiled.takes(x, dz):
             return super().batch_norm_grad(dz, x, weight, mean, inv_std)
+        x, dz = _in_known_order(x), _in_known_order(dz)
         channels = x.shape[1]
         count = x.size // channels
         values = _rows(x)
@@ -87,6 +89,7 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
     def normalize(self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None) -> Array:
         if not compiled.takes(x):
             return super().normalize(x, mean, inv_std, weight, bias)
+        x = _in_known_order(x)
         scale = inv_std if weight is None else inv_std * weight
         shift = np.zeros(x.shape[1], x.dtype) if bias is None else bias
         values = _rows(x)
@@ -105,6 +108,15 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         loop = loops.normalize_rows if blocks.channels_last else loops.normalize_planes
         compiled.each(loop, (values, *vectors, y), len(y), x.size)
         return blocks.back(y)
+
+
+def _in_known_order(x: Array) -> Array:
+    """x as it is, or as planes where its memory is batch last, which the kernels here do not know."""
+    if x.dtype != np.float32 or x.strides[0] != x.itemsize:
+        return x
+    from tensorgrad.backend import batch
+
+    return batch.to_planes(x) if batch.is_batch_last(x) else x
 
 
 def _rows(x: Array) -> Array | None:

@@ -26,6 +26,11 @@ class FastPoolingKernels(NumpyPoolingKernels):
             from tensorgrad.backend import points
 
             return points.largest(x, kernel_size, stride, padding, outputs)
+        if _in_registers(_exchanged(x)):
+            from tensorgrad.backend import points
+
+            z, winners = points.largest(_exchanged(x), kernel_size, stride, padding, outputs)
+            return _exchanged(z), _exchanged(winners)
         from tensorgrad.backend import numba_pooling as loops
 
         images, channels = x.shape[:2]
@@ -62,6 +67,11 @@ class FastPoolingKernels(NumpyPoolingKernels):
             from tensorgrad.backend import points
 
             return points.to_winners(dz, winners, input_size, kernel_size, stride, padding)
+        if dz.dtype == np.float32 and _in_registers(_exchanged(winners), np.uint8):
+            from tensorgrad.backend import batch, points
+
+            cotangents, winning = _exchanged(batch.to_batch_last(dz)), _exchanged(winners)
+            return _exchanged(points.to_winners(cotangents, winning, input_size, kernel_size, stride, padding))
         from tensorgrad.backend import numba_pooling as loops
 
         images, channels = dz.shape[:2]
@@ -90,6 +100,10 @@ class FastPoolingKernels(NumpyPoolingKernels):
         return _of_images(dz, images, channels, last)
 
     def _window_sums(self, x: Array, kernel: Pair, stride: Pair, padding: Padding, outputs: Pair) -> Array:
+        if kernel != x.shape[2:] and compiled.takes(x) and _in_registers(_exchanged(x)):
+            from tensorgrad.backend import points
+
+            return _exchanged(points.sums(_exchanged(x), kernel, stride, padding, outputs))
         # where rows of one channel are what lies side by side, NumPy is as fast
         if kernel == x.shape[2:] or not compiled.channels_last(x) or not compiled.takes(x):
             return super()._window_sums(x, kernel, stride, padding, outputs)
@@ -106,6 +120,10 @@ class FastPoolingKernels(NumpyPoolingKernels):
         return z.transpose(0, 3, 1, 2)
 
     def _window_spreads(self, dz: Array, input_size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array:
+        if kernel != input_size and compiled.takes(dz) and _in_registers(_exchanged(dz)):
+            from tensorgrad.backend import points
+
+            return _exchanged(points.spreads(_exchanged(dz), input_size, kernel, stride, padding))
         if kernel == input_size or not compiled.channels_last(dz) or not compiled.takes(dz):
             return super()._window_spreads(dz, input_size, kernel, stride, padding)
         if _in_registers(dz):
@@ -128,6 +146,11 @@ def _in_registers(x: Array, dtype: Any = np.float32) -> bool:
     from tensorgrad.backend import points
 
     return points.takes(x)
+
+
+def _exchanged(x: Array) -> Array:
+    """x (N, C, H, W) as (C, N, H, W), a view: channels-last memory then is what batch-last memory was."""
+    return x.transpose(1, 0, 2, 3)
 
 
 def _images(x: Array, channels_last: bool) -> Array:

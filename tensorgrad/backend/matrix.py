@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.backend import direct, team
+from tensorgrad.backend import batch, direct, team
 from tensorgrad.backend import numba_matrix as code
 from tensorgrad.backend.direct import SHARED_PRODUCTS, address, to_lanes
 from tensorgrad.backend.memory import aligned
@@ -26,7 +26,12 @@ def product(x: Array, y: Array, bias: Array | None = None) -> Array | None:
     if min(rows, depth, features) < 2:
         return None
     if x.strides[0] == 4 and x.strides[1] >= 4 * rows and rows > 1:
-        return _transposed(x.T, y) if bias is None and _has_rows(y) else None
+        if bias is None and y.strides[0] == 4 and y.strides[1] == 4 * depth and depth > 1:
+            y = batch.turned(y.T)
+        if bias is None and _has_rows(y):
+            return _transposed(x.T, y)
+    if x.strides[0] == 4 and x.strides[1] == 4 * rows:
+        x = batch.turned(x.T)
     if not _has_rows(x):
         return None
     z = aligned((rows, features), np.float32)

@@ -65,8 +65,12 @@ def to_winners(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         n, h = item // height, item % height
         # windows i with i * sh - top <= h < i * sh - top + kh
         i0, i1 = max(0, (h + top - kh + sh) // sh), min(rows, (h + top) // sh + 1)
+        j0 = j1 = 0  # windows j0 .. j1 see column w
         for w in range(width):
-            j0, j1 = max(0, (w + left - kw + sw) // sw), min(columns, (w + left) // sw + 1)
+            while j0 * sw + kw <= w + left:
+                j0 += 1
+            while j1 < columns and j1 * sw <= w + left:
+                j1 += 1
             for c in range(0, channels, LANES):
                 total = bc(np.float32(0))
                 for i in range(i0, i1):
@@ -110,8 +114,12 @@ def spreads(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     for item in range(start, stop):
         n, h = item // height, item % height
         i0, i1 = max(0, (h + top - kh + sh) // sh), min(rows, (h + top) // sh + 1)
+        j0 = j1 = 0  # windows j0 .. j1 see column w
         for w in range(width):
-            j0, j1 = max(0, (w + left - kw + sw) // sw), min(columns, (w + left) // sw + 1)
+            while j0 * sw + kw <= w + left:
+                j0 += 1
+            while j1 < columns and j1 * sw <= w + left:
+                j1 += 1
             for c in range(0, channels, LANES):
                 total = bc(np.float32(0))
                 for i in range(i0, i1):

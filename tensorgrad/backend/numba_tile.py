@@ -28,7 +28,7 @@ if numba is not None:
 #: Rows of tiles, by LANES, kind and vectors: as many as registers hold (32 with AVX-512 and NEON, 16 with AVX2), and few
 #: enough smaller ones to make up any number.
 ROWS = {
-    (16, "across", 2): (14, 8, 7, 4, 2, 1),
+    (16, "across", 2): (14, 8, 7, 6, 4, 2, 1),
     (16, "across", 1): (16, 14, 8, 7, 4, 1),
     (16, "along", 2): (12, 11, 8, 7, 4, 1),
     (16, "along", 1): (12, 8, 5, 4, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -30,19 +31,33 @@ def line_of(x: Array) -> Array | None:
     """The numbers of x in the order they have in memory, a view; None where they do not lie side by side."""
     if x.flags.c_contiguous:
         return x.reshape(-1)
-    if x.ndim > 2:
-        last = np.moveaxis(x, 1, -1)
-        if last.flags.c_contiguous:
-            return last.reshape(-1)
+    for order in (_channels_last, _batch_last):
+        ordered = x.transpose(order(x.ndim))
+        if ordered.flags.c_contiguous:
+            return ordered.reshape(-1)
     return None
 
 
+@functools.cache
+def _channels_last(axes: int) -> tuple[int, ...]:
+    """(N, C, ...) as (N, ..., C)."""
+    return (0, *range(2, axes), 1) if axes > 2 else tuple(range(axes))
+
+
+@functools.cache
+def _batch_last(axes: int) -> tuple[int, ...]:
+    """(N, ...) as (..., N)."""
+    return (*range(1, axes), 0) if axes > 1 else tuple(range(axes))
+
+
 def like(x: Array) -> Array:
-    """An uninitialised array of x's shape and memory order, which is one of the two that `line_of` knows."""
+    """An uninitialised array of x's shape and memory order, which is one of the three that `line_of` knows."""
     if x.flags.c_contiguous:
         return aligned(x.shape, x.dtype)
-    channels, *sizes = x.shape[1:]
-    return np.moveaxis(aligned((x.shape[0], *sizes, channels), x.dtype), -1, 1)
+    order = _channels_last(x.ndim)
+    if not x.transpose(order).flags.c_contiguous:
+        order = _batch_last(x.ndim)
+    return aligned(tuple(x.shape[i] for i in order), x.dtype).transpose(np.argsort(order))
 
 
 def new_line(x: Array) -> tuple[Array, Array]:

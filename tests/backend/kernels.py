@@ -54,6 +54,11 @@ def channels_last(x: numpy.ndarray) -> numpy.ndarray:
     return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
+def batch_last(x: numpy.ndarray) -> numpy.ndarray:
+    """The same values (N, ...) with memory (..., N)."""
+    return numpy.moveaxis(numpy.ascontiguousarray(numpy.moveaxis(x, 0, -1)), -1, 0)
+
+
 def every_other(x: numpy.ndarray) -> numpy.ndarray:
     """The same values as every other element of a larger array, with nan between: no stride is what it seems."""
     wide = numpy.full(tuple(2 * n for n in x.shape), numpy.nan, x.dtype)

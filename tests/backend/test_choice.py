@@ -12,37 +12,42 @@ from tensorgrad.backend import choice, compiled
 from tensorgrad.errors import ArgumentError, ShapeError
 
 CASES = [
-    # (direction, images, w, outputs, dtype, stride, dilation, groups, register, planes, kernel)
-    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, False, "winograd"),
-    ("weight grad", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, False, "winograd"),
-    ("forward", 8, (512, 512, 3, 3), (7, 7), "float32", 1, 1, 1, 16, False, "direct"),
-    ("forward", 8, (128, 64, 3, 3), (28, 28), "float32", 2, 1, 1, 16, False, "direct"),
-    ("forward", 8, (64, 3, 7, 7), (112, 112), "float32", 2, 1, 1, 16, True, "direct"),
-    ("forward", 8, (64, 64, 3, 3), (56, 56), "float64", 1, 1, 1, 16, False, "numpy"),
-    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 0, False, "numpy"),
-    ("forward", 64, (6, 1, 5, 5), (28, 28), "float32", 1, 1, 1, 16, True, "loops"),
-    ("forward", 8, (64, 1, 3, 3), (56, 56), "float32", 2, 1, 64, 16, False, "depthwise"),
-    ("forward", 8, (60, 1, 3, 3), (56, 56), "float32", 1, 1, 60, 16, False, "numpy"),
-    ("forward", 8, (64, 32, 3, 3), (56, 56), "float32", 1, 1, 2, 16, False, "direct"),
-    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 2, 1, 16, False, "direct"),
-    ("input grad", 8, (64, 64, 3, 3), (56, 56), "float32", 2, 2, 1, 16, False, "numpy"),
-    ("forward", 8, (60, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, False, "direct"),
+    # (direction, images, w, outputs, dtype, stride, dilation, groups, register, memory, kernel)
+    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, "channels last", "winograd"),
+    ("weight grad", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, "channels last", "winograd"),
+    ("forward", 8, (512, 512, 3, 3), (7, 7), "float32", 1, 1, 1, 16, "channels last", "direct"),
+    ("forward", 8, (128, 64, 3, 3), (28, 28), "float32", 2, 1, 1, 16, "channels last", "direct"),
+    ("forward", 8, (64, 3, 7, 7), (112, 112), "float32", 2, 1, 1, 16, "planes", "direct"),
+    ("forward", 8, (64, 64, 3, 3), (56, 56), "float64", 1, 1, 1, 16, "channels last", "numpy"),
+    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 0, "channels last", "numpy"),
+    ("forward", 64, (6, 1, 5, 5), (28, 28), "float32", 1, 1, 1, 16, "planes", "batch"),
+    ("forward", 60, (6, 1, 5, 5), (28, 28), "float32", 1, 1, 1, 16, "planes", "loops"),
+    ("forward", 64, (16, 6, 5, 5), (10, 10), "float32", 1, 1, 1, 16, "batch last", "batch"),
+    ("forward", 64, (16, 6, 5, 5), (10, 10), "float32", 1, 1, 1, 16, "planes", "direct"),
+    ("input grad", 64, (6, 3, 5, 5), (28, 28), "float32", 2, 1, 1, 16, "planes", "direct"),
+    ("weight grad", 64, (6, 3, 5, 5), (28, 28), "float32", 2, 1, 1, 16, "planes", "batch"),
+    ("forward", 8, (64, 1, 3, 3), (56, 56), "float32", 2, 1, 64, 16, "channels last", "depthwise"),
+    ("forward", 8, (60, 1, 3, 3), (56, 56), "float32", 1, 1, 60, 16, "channels last", "numpy"),
+    ("forward", 8, (64, 32, 3, 3), (56, 56), "float32", 1, 1, 2, 16, "channels last", "direct"),
+    ("forward", 8, (64, 64, 3, 3), (56, 56), "float32", 1, 2, 1, 16, "channels last", "direct"),
+    ("input grad", 8, (64, 64, 3, 3), (56, 56), "float32", 2, 2, 1, 16, "channels last", "numpy"),
+    ("forward", 8, (60, 64, 3, 3), (56, 56), "float32", 1, 1, 1, 16, "channels last", "direct"),
 ]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_of_cases(case, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(choice, "_chosen", "auto")
-    direction, images, w, outputs, dtype, stride, dilation, groups, register, planes, wanted = case
-    settings = numpy.dtype(dtype), (stride, stride), (dilation, dilation), groups, register, planes
+    direction, images, w, outputs, dtype, stride, dilation, groups, register, memory, wanted = case
+    settings = numpy.dtype(dtype), (stride, stride), (dilation, dilation), groups, register, memory
     assert choice.kernel_for(direction, images, w, outputs, *settings) == wanted
     monkeypatch.setattr(choice, "_chosen", "exact")
     exact = choice.kernel_for(direction, images, w, outputs, *settings)
     assert exact == ("direct" if wanted == "winograd" else wanted)
-    for name in ("direct", "winograd", "depthwise", "loops", "numpy"):
+    for name in ("direct", "winograd", "depthwise", "batch", "loops", "numpy"):
         monkeypatch.setattr(choice, "_chosen", name)
         found = choice.kernel_for(direction, images, w, outputs, *settings)
-        assert found == name or name not in choice._possible(direction, w, outputs, *settings[:-1])
+        assert found == name or name not in choice._possible(direction, images, w, outputs, *settings[:-1])
 
 
 def test_exact_results_differ_from_winograds(monkeypatch: pytest.MonkeyPatch):

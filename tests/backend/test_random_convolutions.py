@@ -19,7 +19,7 @@ def draw(random):
         stride = int(random.choice([1, 1, 1, 2, 3]))
         dilation = int(random.choice([1, 1, 1, 2])) if stride == 1 else 1
         padding = tuple(int(random.integers(0, k)) for k in kernel)
-        images = int(random.choice([1, 1, 2, 3, 8]))
+        images = int(random.choice([1, 1, 2, 3, 8, 16]))
         size = tuple(int(n) for n in random.choice([3, 4, 5, 7, 8, 13, 14, 16, 28], 2))
         room = all(n + 2 * p > (k - 1) * dilation for n, p, k in zip(size, padding, kernel))
         weights = channels * features * groups * kernel[0] * kernel[1]

@@ -15,7 +15,7 @@ import oracles
 import pytest
 import test_convolution
 import test_pooling
-from kernels import LAYOUTS, ForNumpy, OnHost, channels_last
+from kernels import LAYOUTS, ForNumpy, OnHost, batch_last, channels_last
 from test_convolution import Layer
 
 from tensorgrad.backend import choice, compiled, fast
@@ -49,9 +49,10 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """One thread, and three that share whatever the size."""
     before = thread_count()
     set_thread_count(request.param)
-    for module in ("direct", "matrix"):
+    for module in ("direct", "matrix", "batch"):
         monkeypatch.setattr(f"tensorgrad.backend.{module}.SHARED_PRODUCTS", 0)
-    monkeypatch.setattr("tensorgrad.backend.rows.SHARED_NUMBERS", 0)
+    for module in ("rows", "batch"):
+        monkeypatch.setattr(f"tensorgrad.backend.{module}.SHARED_NUMBERS", 0)
     monkeypatch.setattr("tensorgrad.backend.points.SHARED_STEPS", 0)
     yield request.param
     set_thread_count(before)
@@ -146,6 +147,69 @@ def test_depthwise(layer: Layer, layout: Any, threads: int, monkeypatch: pytest.
     numpy.testing.assert_allclose(z, found[0] + bias.reshape(-1, 1, 1), atol=1e-5)
 
 
+THIN = {
+    "LeNet's first": Layer((64, 1, 32, 32), (6, 1, 5, 5)),
+    "LeNet's second": Layer((32, 6, 14, 14), (16, 6, 5, 5)),
+    "registers and a rest of features": Layer((48, 3, 9, 8), (13, 3, 3, 3), padding=(1, 1, 1, 1)),
+    "padding beyond the window": Layer((16, 2, 4, 3), (3, 2, 3, 2), padding=(3, 0, 4, 5)),
+    "stride": Layer((16, 3, 11, 9), (4, 3, 3, 4), (2, 3), (1, 1, 2, 1)),
+    "gaps": Layer((16, 2, 12, 11), (5, 2, 3, 3), padding=(2, 2, 2, 2), dilation=(2, 3)),
+    "stride and gaps": Layer((16, 2, 12, 11), (5, 2, 3, 3), (2, 1), (2, 1, 0, 2), (2, 2)),
+    "points": Layer((16, 5, 4, 3), (7, 5, 1, 1)),
+    "windows of seven": Layer((16, 1, 8, 9), (2, 1, 7, 7), padding=(3, 3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS.values(), batch_last], ids=[*LAYOUTS, "batch last"])
+@pytest.mark.parametrize("layer", THIN.values(), ids=THIN.keys())
+def test_thin_images_batch_last(layer: Layer, layout: Any, threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choice, "_chosen", "batch")
+    values = layer.draw(numpy.float32)
+    found = test_convolution.three_maps(Fast(), layer, *(layout(array) for array in values))
+    test_convolution.compare(found, expected(layer, *values), numpy.float32, DIRECT)
+    assert found[0].strides[0] == 4 and found[2].flags.c_contiguous
+    bias = draw(layer.w[:1])
+    z = Fast().conv2d_bias(layout(values[0]), values[1], bias, *layer.settings)
+    numpy.testing.assert_allclose(z, found[0] + bias.reshape(-1, 1, 1), rtol=1e-5, atol=1e-4)
+
+
+def test_batch_last_memory_goes_through_a_network(threads: int):
+    """What follows a thin convolution keeps its order, and gives what it gives in any other."""
+    backend = fast.FastBackend(numpy)
+    x = numpy.round(3 * draw((32, 5, 8, 8)))
+    y = batch_last(x)
+    pairs = [
+        (backend.relu(y), numpy.maximum(x, 0)),
+        (backend.relu_grad(x, y), numpy.where(x > 0, x, 0)),
+        (backend.relu_grad(y, y), numpy.where(x > 0, x, 0)),
+        (backend.add(y, y), x + x),
+    ]
+    windows = (2, 2), (2, 2), (0, 0, 0, 0), (1, 1)
+    z, winners = backend.max_pool2d(y, *windows, False)
+    wanted_z, wanted_winners = ForNumpy().max_pool2d(x, *windows, False)
+    dz = draw(z.shape, 5)
+    scattered = ForNumpy().max_pool2d_scatter(dz, wanted_winners, (8, 8), *windows)
+    pairs += [(z, wanted_z), (winners, wanted_winners)]
+    for order in (batch_last, channels_last, numpy.ascontiguousarray):
+        pairs.append((backend.max_pool2d_scatter(order(dz), winners, (8, 8), *windows), scattered))
+    for found, wanted in pairs:
+        assert found.strides[0] == found.itemsize
+        numpy.testing.assert_array_equal(found, wanted)
+    average = (2, 2), (2, 2), (0, 0, 0, 0), False, True, None
+    numpy.testing.assert_allclose(backend.avg_pool2d(y, *average), ForNumpy().avg_pool2d(x, *average), atol=1e-5)
+    spread = backend.avg_pool2d_input_grad(batch_last(dz), (8, 8), *average)
+    numpy.testing.assert_allclose(spread, ForNumpy().avg_pool2d_input_grad(dz, (8, 8), *average), atol=1e-5)
+    sums = backend.sum(batch_last(draw((64, 6, 28, 28))), (0, 2, 3), False)
+    numpy.testing.assert_allclose(sums, wide(draw((64, 6, 28, 28))).sum((0, 2, 3)), rtol=1e-5, atol=1e-3)
+    rows, w, b = y.reshape(32, -1), draw((10, 320), 6), draw((10,), 7)
+    assert rows.strides[0] == 4  # a view
+    numpy.testing.assert_allclose(
+        backend.inner_product_bias(rows, w, b), wide(x).reshape(32, -1) @ wide(w).T + b, rtol=1e-4
+    )
+    dz = draw((32, 10), 8)
+    numpy.testing.assert_allclose(backend.matmul(dz.T, rows), wide(dz).T @ wide(x).reshape(32, -1), atol=1e-3)
+
+
 @pytest.mark.parametrize("chosen", ["direct", "winograd", "loops", "numpy"])
 def test_a_bias_is_added_by_every_kernel(chosen: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(choice, "_chosen", chosen)
@@ -175,10 +239,10 @@ def test_nothing_is_left_over_from_other_images(chosen: str, monkeypatch: pytest
             numpy.testing.assert_array_equal(dx[n : n + 1], dx_of_one)
 
 
-@pytest.mark.parametrize("chosen", ["direct", "winograd"])
+@pytest.mark.parametrize("chosen", ["direct", "winograd", "batch"])
 def test_the_same_bits_every_time(chosen: str, threads: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(choice, "_chosen", chosen)
-    layer = Layer((7, 32, 10, 11), (48, 32, 3, 3), padding=(1, 1, 1, 1))
+    layer = Layer((16 if chosen == "batch" else 7, 32, 10, 11), (48, 32, 3, 3), padding=(1, 1, 1, 1))
     values = layer.draw(numpy.float32)
     first = test_convolution.three_maps(Fast(), layer, *values)
     for _ in range(5):
@@ -210,6 +274,16 @@ def test_batch_norm_in_channels_last_memory(shape: tuple[int, ...], threads: int
     for ours, theirs in zip(found, oracles.batch_norm_grad(wide(dz), wide(x), wide(weight), EPS)):
         numpy.testing.assert_allclose(ours, theirs, atol=1e-3 * max(1.0, float(numpy.abs(theirs).max())))
     assert y.strides == x.strides and found[0].strides == x.strides
+
+
+def test_batch_norm_in_batch_last_memory():
+    x, dz, weight, bias = draw((32, 6, 14, 14)), draw((32, 6, 14, 14), 4), draw((6,), 5), draw((6,), 6)
+    found = Fast().batch_norm(batch_last(x), weight, bias, EPS)
+    for ours, theirs in zip(found, Fast().batch_norm(x, weight, bias, EPS)):
+        numpy.testing.assert_array_equal(ours, theirs)
+    grads = Fast().batch_norm_grad(batch_last(dz), batch_last(x), weight, found[1], found[3])
+    for ours, theirs in zip(grads, Fast().batch_norm_grad(dz, x, weight, found[1], found[3])):
+        numpy.testing.assert_array_equal(ours, theirs)
 
 
 def test_passes_over_numbers(threads: int):
