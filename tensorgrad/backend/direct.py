@@ -25,6 +25,8 @@ SHARED_PRODUCTS = 1 << 19
 FRAME_BYTES = 1 << 18
 #: Bytes of weights from which on they, not the images, are what is read only once.
 LARGE_WEIGHT = 3 << 19
+#: Bytes of the weights of one point from which on their gradient is made from panels.
+LARGE_POINTWISE = 1 << 20
 
 
 def address(x: Array | None) -> int:
@@ -212,7 +214,8 @@ def conv2d(
 ) -> Array:
     """x * w + bias; see ConvolutionKernels.conv2d."""
     z = images_of((x.shape[0], w.shape[0], *outputs))
-    if w.shape[2:] == (1, 1) and groups == 1 and padding == (0, 0, 0, 0) and stride == (1, 1):
+    if w.shape[2:] == (1, 1) and groups == 1 and padding == (0, 0, 0, 0):
+        x = _every(x, stride, outputs)
         points = _points(x)
         if points is None:
             points = _points(to_channels_last(x))
@@ -263,6 +266,10 @@ def conv2d_weight_grad(
     dz: Array, x: Array, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
     """dw, contiguous; see ConvolutionKernels.conv2d_weight_grad."""
+    if kernel_size == (1, 1) and groups == 1 and padding == (0, 0, 0, 0):
+        x, stride = _every(x, stride, dz.shape[2:]), (1, 1)  # type: ignore[arg-type]
+        if 4 * dz.shape[1] * x.shape[1] >= LARGE_POINTWISE and x.shape[1] % lanes() == 0:
+            return _pointwise_weight_grad(dz, x)
     images, features, rows, columns = dz.shape
     channels = x.shape[1] // groups
     windows = _Windows(stride, dilation, kernel_size, padding[0], padding[2], (rows, columns))
@@ -310,6 +317,25 @@ def conv2d_weight_grad(
     else:
         team.run(code.gradient, settings, images * row_blocks, worthwhile, parts)
     return unpacked(dw, features // groups, channels, kernel_size)
+
+
+def _every(x: Array, stride: Pair, outputs: Pair) -> Array:
+    """The points of x that a kernel of one point sees, with NHWC memory where that takes a copy."""
+    if stride == (1, 1):
+        return x
+    return to_channels_last(x[:, :, :: stride[0], :: stride[1]][:, :, : outputs[0], : outputs[1]])
+
+
+def _pointwise_weight_grad(dz: Array, x: Array) -> Array:
+    """dw (O, C, 1, 1) = the sum over all points of dz x."""
+    from tensorgrad.backend import matrix
+
+    points = []
+    for images in (dz, x):
+        rows = _points(images)
+        points.append(_points(to_channels_last(images)) if rows is None else rows)
+    dw = matrix.transposed_by_panels(points[0], points[1])  # type: ignore[arg-type]
+    return dw.reshape(*dw.shape, 1, 1)
 
 
 def unpacked(parts: Array, features: int, channels: int, kernel_size: Pair) -> Array:

@@ -109,6 +109,24 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
                     return z
         return np.add(x, y)
 
+    def sgd_update(self, w: Array, dw: Array, velocity: Array | None, *settings: Any) -> None:
+        arrays = (w, dw) if velocity is None else (w, dw, velocity)
+        if not compiled.in_registers(*arrays):
+            super().sgd_update(w, dw, velocity, *settings)
+            return
+        from tensorgrad.backend import steps
+
+        if not steps.sgd(w, dw, velocity, *settings):
+            super().sgd_update(w, dw, velocity, *settings)
+
+    def adam_update(self, w: Array, dw: Array, m: Array, v: Array, largest: Array | None, *settings: Any) -> None:
+        if largest is None and compiled.in_registers(w, dw, m, v):
+            from tensorgrad.backend import steps
+
+            if steps.adam(w, dw, m, v, *settings):
+                return
+        super().adam_update(w, dw, m, v, largest, *settings)
+
     def sum(self, x: Array, axis: Any, keepdims: bool) -> Array:
         """The sum; for every channel of images (N, C, ...) by all threads, added up in float64."""
         if x.size >= LARGE and axis is not None and x.ndim > 1 and compiled.in_registers(x):

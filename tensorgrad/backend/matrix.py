@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 
 #: Rows of x up to which the other matrix is what counts: it is read once, where it lies.
 SKINNY = 32
+#: Rows of both matrices of which a block and a panel stay in the caches together.
+DEPTH_AT_ONCE = 256
 
 
 def product(x: Array, y: Array, bias: Array | None = None) -> Array | None:
@@ -84,3 +86,19 @@ def _transposed(x: Array, y: Array) -> Array:
     worthwhile = rows * depth * whole >= SHARED_PRODUCTS
     team.run(code.transposed, [address(tables()), *words], -(-rows // code.BLOCK), worthwhile)
     return z if whole == features else np.ascontiguousarray(z[:, :features])
+
+
+def transposed_by_panels(x: Array, y: Array) -> Array:
+    """x (K, M)^T y (K, N), both with contiguous rows, N whole registers: for results of a megabyte and more."""
+    depth, rows = x.shape
+    features = y.shape[1]
+    packed = aligned((depth * features,), np.float32)
+    team.run(code.panels, [address(y), y.strides[0], depth, features, address(packed)], depth, y.size >= 1 << 14)
+    z = aligned((rows, features), np.float32)
+    at_once = -(-depth // -(-depth // DEPTH_AT_ONCE))
+    scratch = aligned((team.threads(), at_once * code.BLOCK), np.float32)
+    words = [address(x), x.strides[0], rows, depth, address(packed), features, address(z), z.strides[0], at_once]
+    worthwhile = rows * depth * features >= SHARED_PRODUCTS
+    settings = [address(tables()), *words, address(scratch)]
+    team.run(code.transposed_by_panels, settings, -(-rows // code.BLOCK), worthwhile)
+    return z

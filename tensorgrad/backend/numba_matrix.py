@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorgrad.backend.numba_simd import inline, kernel, numba
-from tensorgrad.backend.numba_tile import across, along
+from tensorgrad.backend.numba_tile import across, along, copy
 
 if numba is not None:
     from tensorgrad.backend.numba_simd import LANES, arg, bc, fma, get, ld, ld_first, put, st
@@ -125,3 +125,37 @@ def transposed(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             vectors = min(PANEL, features - o) // LANES
             along(tables, vectors, min(BLOCK, rows - first), x + first * 4, y + o * 4, z + first * zr + o * 4, 1, depth, 0, xr,
                   0, yr, zr, 0)  # fmt: skip
+
+
+@kernel
+def panels(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """y (K, N) cut into panels, (N / PANEL, K, PANEL), the last of LANES columns where N asks for it. Items: rows of y."""
+    y, yr, depth, features, target = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4)
+    for o in range(0, features, PANEL):
+        width = min(PANEL, features - o)
+        for k in range(start, stop):
+            copy(target + (o * depth + k * width) * 4, y + k * yr + o * 4, width)
+
+
+@kernel
+def transposed_by_panels(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z (M, N) = x (K, M)^T y for y (K, N) in `panels`. Items: BLOCK rows of z.
+
+    Rows of x and y far apart, some power of two, fall into the same few places of a cache. So a block of x is copied to
+    where its numbers lie side by side, `at_once` rows at a time, and a panel's do already.
+    """
+    tables, x, xr, rows, depth, y, features, z, zr, at_once = (
+        arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5), arg(a, 6), arg(a, 7), arg(a, 8), arg(a, 9)
+    )  # fmt: skip
+    scratch = arg(a, 10) + thread * at_once * BLOCK * 4
+    for item in range(start, stop):
+        first = item * BLOCK
+        some = min(BLOCK, rows - first)
+        for k in range(0, depth, at_once):
+            count = min(at_once, depth - k)
+            for i in range(count):
+                copy(scratch + i * some * 4, x + (k + i) * xr + first * 4, some)
+            for o in range(0, features, PANEL):
+                width = min(PANEL, features - o)
+                along(tables, width // LANES, some, scratch, y + (o * depth + k * width) * 4, z + first * zr + o * 4, 1, count,
+                      0, some * 4, 0, width * 4, zr, 0 if k == 0 else 1)  # fmt: skip

@@ -71,14 +71,23 @@ def to_winners(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
                 j0 += 1
             while j1 < columns and j1 * sw <= w + left:
                 j1 += 1
-            for c in range(0, channels, LANES):
-                total = bc(np.float32(0))
-                for i in range(i0, i1):
-                    for j in range(j0, j1):
-                        tap = (h + top - i * sh) * kw + w + left - j * sw
-                        place = ((n * rows + i) * columns + j) * channels + c
-                        total = total + where_equal(ld_bytes(winners + place), ints(tap), ld(dz + place * 4))
-                st(dx + ((item * width + w) * channels + c) * 4, total)
+            place = dx + (item * width + w) * channels * 4
+            seen = 0
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    tap = ints((h + top - i * sh) * kw + w + left - j * sw)
+                    at = ((n * rows + i) * columns + j) * channels
+                    if seen == 0:
+                        for c in range(0, channels, LANES):
+                            st(place + c * 4, where_equal(ld_bytes(winners + at + c), tap, ld(dz + (at + c) * 4)))
+                    else:
+                        for c in range(0, channels, LANES):
+                            won = where_equal(ld_bytes(winners + at + c), tap, ld(dz + (at + c) * 4))
+                            st(place + c * 4, ld(place + c * 4) + won)
+                    seen += 1
+            if seen == 0:
+                for c in range(0, channels, LANES):
+                    st(place + c * 4, bc(np.float32(0)))
 
 
 @kernel

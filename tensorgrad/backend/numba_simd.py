@@ -171,6 +171,10 @@ if numba is not None:
         kind = ir.FunctionType(VEC, [VEC] * 3)
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), [x, y, z])
 
+    def _square_root(b: Any, x: Any) -> Any:
+        kind = ir.FunctionType(VEC, [VEC])
+        return b.call(cgutils.get_or_insert_function(b.module, kind, f"llvm.sqrt.v{LANES}f32"), [x])
+
     def _gather(builder: Any, address: Any, step: Any) -> Any:
         """LANES numbers, `step` bytes apart."""
         wide = ir.VectorType(I64, LANES)
@@ -251,6 +255,8 @@ if numba is not None:
     add = instruction([register] * 2, register, lambda b, x, y: b.fadd(x, y))
     sub = instruction([register] * 2, register, lambda b, x, y: b.fsub(x, y))
     mul = instruction([register] * 2, register, lambda b, x, y: b.fmul(x, y))
+    div = instruction([register] * 2, register, lambda b, x, y: b.fdiv(x, y))
+    vsqrt = instruction([register], register, _square_root)
     # max(x, 0), keeping nan as NumPy does
     relu = instruction([register], register, lambda b, x: b.select(b.fcmp_ordered("<=", x, ZERO), ZERO, x))
     # d where y > 0, else 0

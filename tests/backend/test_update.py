@@ -1,11 +1,12 @@
-"""The optimisers' kernels: in blocks and threads they compute, to the last bit, what the formula computes at once."""
+"""The optimisers' kernels: in blocks and threads they compute what the formula computes at once, to the last bit, or to the last
+digit where vector registers compute it in one pass."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tensorgrad.backend import backend_for, parallel
+from tensorgrad.backend import backend_for, compiled, parallel
 from tensorgrad.backend.update import BLOCK, UpdateKernels
 
 FORMULA = UpdateKernels()
@@ -61,17 +62,27 @@ def both(kernel, given, settings, order):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_blocks_change_nothing(shape, order, dtype, threads):
+    in_registers = dtype == "float32" and compiled.numba_works() and np.prod(shape) >= compiled.FAST_ELEMENTS
+
+    def compare(x, y):
+        if x is None:
+            assert y is None
+        elif in_registers:
+            np.testing.assert_allclose(x, y, rtol=2e-6, atol=2e-7, strict=True)
+        else:
+            np.testing.assert_array_equal(x, y, strict=True)
+
     for settings in SGD:
         w, dw, velocity = arrays(3, shape, dtype)
         blocked, plain = both("sgd_update", (w, dw, velocity if settings[1] else None), settings, order)
         for x, y in zip(blocked, plain):
-            np.testing.assert_array_equal(x, y, strict=True)
+            compare(x, y)
     for settings in ADAM:
         w, dw, m, v, largest = arrays(5, shape, dtype)
         for given in ((w, dw, m, v, None), (w, dw, m, v, largest)):
             blocked, plain = both("adam_update", given, settings, order)
             for x, y in zip(blocked, plain):
-                np.testing.assert_array_equal(x, y, strict=True)
+                compare(x, y)
 
 
 def test_the_gradient_stays_as_it_is(threads):
