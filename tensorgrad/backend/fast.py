@@ -18,6 +18,7 @@ from tensorgrad.backend.cpu import CPU, CPUBackend
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
+from tensorgrad.backend.memory import spare
 
 __all__ = ["FastBackend", "cpu_backend", "loops_in_use", "why_not"]
 
@@ -39,7 +40,7 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         line = rows.line_of(x)
         if line is None:
             return super().relu(x)
-        z, result = rows.new_line(x)
+        z, result = (x, line) if spare.array is x else rows.new_line(x)
         rows.each(numba_rows.positive, [line, result])
         return z
 

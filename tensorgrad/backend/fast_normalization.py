@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.backend import compiled
+from tensorgrad.backend.memory import spare
 from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels, _Blocks
 
 Array = np.ndarray[Any, Any]
@@ -96,7 +97,7 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         if values is not None:
             from tensorgrad.backend import rows
 
-            y, result = rows.new_rows(x)
+            y, result = (x, values) if spare.array is x else rows.new_rows(x)
             rows.normalize(values, mean, scale, shift, result)
             return y
         from tensorgrad.backend import numba_normalization as loops

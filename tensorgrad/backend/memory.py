@@ -10,9 +10,19 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from typing import Any
 
 import numpy as np
+
+
+class _Spare(threading.local):
+    """The array whose memory the next kernel may write its result to, because nobody will read it again; see nn/chain.py."""
+
+    array: Any = None
+
+
+spare = _Spare()
 
 # The parameters' numbers in glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
