@@ -569,6 +569,12 @@ def _is_plain(x: Tensor) -> bool:
     return not x.tracked and (x.extra is None or not x.extra.tangents)
 
 
+def alone(node: Primitive) -> Primitive:
+    """The map by itself, for a kernel that takes it as an argument: a recording of the kernels' calls keeps their arguments, and
+    must not keep what the node holds."""
+    return node if mode.recorder is None else type(node)(*[getattr(node, name) for name in node.settings])
+
+
 def _zero_like(x: Any) -> Tensor | None:
     if not isinstance(x, Tensor) or not is_floating(x.array.dtype):
         return None

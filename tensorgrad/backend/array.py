@@ -205,6 +205,14 @@ class ArrayBackend(
         scale = 10.0 ** abs(decimals)
         return self.xp.rint(x * scale) / scale if decimals > 0 else self.xp.rint(x / scale) * scale
 
+    def value(self, curve: Any, x: Array) -> Array:
+        """A function of one element, by its formula; a backend that has it as one pass over memory takes that."""
+        return curve.formula(self, x)
+
+    def along(self, curve: Any, d: Array, *kept: Array) -> Array:
+        """d times the derivative of such a function, by its formula."""
+        return curve.times_slope(self, d, *kept)
+
     def relu(self, x: Array) -> Array:
         return self.xp.maximum(x, 0)
 

@@ -75,7 +75,7 @@ def warmup(background: bool = False) -> float:
 
 def _compile_all() -> None:
     try:
-        for file in ("direct", "winograd", "depthwise", "batch", "rows", "points", "matrix", "update", "team"):
+        for file in ("direct", "winograd", "depthwise", "batch", "rows", "points", "curves", "matrix", "update", "team"):
             importlib.import_module(f"tensorgrad.backend.numba_{file}")
         importlib.import_module("tensorgrad.backend.numba_tile").tables()
         for kernel in importlib.import_module("tensorgrad.backend.numba_simd").kernels:
@@ -96,11 +96,11 @@ def loops_in_use() -> list[str]:
     return found + ([] if simd is None else sorted(kernel.name for kernel in simd.kernels if kernel.compiled))
 
 
-def takes(*arrays: Array) -> bool:
-    """Whether loops take these arrays: of one dtype, float32 or float64, and the first is large enough."""
+def takes(*arrays: Array, least: int | None = None) -> bool:
+    """Whether loops take these arrays: of one dtype, float32 or float64, and the first has `least` values or more."""
     dtype = arrays[0].dtype
     return (
-        arrays[0].size >= FAST_ELEMENTS
+        arrays[0].size >= (FAST_ELEMENTS if least is None else least)
         and (dtype == np.float32 or dtype == np.float64)
         and all(array.dtype == dtype for array in arrays)
         and all(array.size for array in arrays)
@@ -109,9 +109,9 @@ def takes(*arrays: Array) -> bool:
     )
 
 
-def in_registers(*arrays: Array) -> bool:
+def in_registers(*arrays: Array, least: int | None = None) -> bool:
     """Whether the kernels on vector registers take these arrays: float32, and loops take them."""
-    return arrays[0].dtype == np.float32 and takes(*arrays)
+    return arrays[0].dtype == np.float32 and takes(*arrays, least=least)
 
 
 def each(loop: Callable[..., None], arguments: tuple[Any, ...], count: int, operations: int) -> None:

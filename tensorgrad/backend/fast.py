@@ -32,6 +32,42 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         super().__init__(xp)
         del self.add  # NumPy's, which the class's own replaces
 
+    # functions of one element by itself: one pass over memory for those that numba_curves.py knows
+
+    def value(self, curve: Any, x: Array) -> Array:
+        if x.dtype == np.float32 and curve.name in FEWEST and compiled.in_registers(x, least=FEWEST[curve.name]):
+            from tensorgrad.backend import curves
+
+            return curves.value(curve.name, x, tuple([getattr(curve, name) for name in curve.settings]))
+        return super().value(curve, x)
+
+    def along(self, curve: Any, d: Array, *kept: Array) -> Array:
+        if d.dtype == np.float32 and curve.name in FEWEST and d.shape == kept[0].shape:
+            if compiled.in_registers(d, *kept, least=FEWEST[curve.name]):
+                from tensorgrad.backend import curves
+
+                return curves.along(curve.name, d, kept[0], tuple([getattr(curve, name) for name in curve.settings]))
+        return super().along(curve, d, *kept)
+
+    def sigmoid(self, x: Array) -> Array:
+        return self._curve("sigmoid", x) if compiled.in_registers(x, least=FEWEST["sigmoid"]) else super().sigmoid(x)
+
+    def erf(self, x: Array) -> Array:
+        return self._curve("erf", x) if compiled.in_registers(x, least=FEWEST["erf"]) else super().erf(x)
+
+    def erfc(self, x: Array) -> Array:
+        return self._curve("erfc", x) if compiled.in_registers(x, least=FEWEST["erfc"]) else super().erfc(x)
+
+    def clamp(self, x: Array, low: Any, high: Any) -> Array:
+        if _are_numbers(low, high) and compiled.in_registers(x):
+            return self._curve("clamp", x, -np.inf if low is None else low, np.inf if high is None else high)
+        return super().clamp(x, low, high)
+
+    def _curve(self, name: str, x: Array, *settings: float) -> Array:
+        from tensorgrad.backend import curves
+
+        return curves.value(name, x, settings)
+
     def relu(self, x: Array) -> Array:
         if not compiled.in_registers(x):
             return super().relu(x)
@@ -145,6 +181,15 @@ class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationK
         return super().sum(x, axis, keepdims)
 
 
+#: The functions of numba_curves.py, and the numbers from which on a pass of its is worth it: those made of straight lines are
+#: few passes of NumPy's; erf is some forty.
+FEWEST = {
+    **dict.fromkeys(
+        ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink"), 1 << 12
+    ),
+    **dict.fromkeys(("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh"), 1 << 10),
+    **dict.fromkeys(("gelu", "erf", "erfc"), 1 << 8),
+}
 #: Numbers of a matrix up to which BLAS is as fast.
 FEW = 1 << 8
 #: Elements from which on an addition is worth more than one thread.
@@ -154,3 +199,7 @@ LARGE = 1 << 16
 def cpu_backend() -> CPUBackend:
     """The backend for NumPy's arrays: with compiled loops where Numba is installed, without them elsewhere."""
     return FastBackend(np) if why_not() is None else CPU
+
+
+def _are_numbers(*bounds: Any) -> bool:
+    return all(bound is None or isinstance(bound, (int, float)) for bound in bounds)

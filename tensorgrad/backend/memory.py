@@ -8,6 +8,7 @@ as long (1.2 ms instead of 0.4 ms, 517 page faults a call).
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import threading
@@ -48,6 +49,31 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)) and bool(mallopt(_M_MMAP_THRESHOLD, OWN_PAGES_BYTES))
 
 
+#: Where an array object holds the address of its numbers: behind what all objects of Python begin with.
+_OF_DATA = object.__basicsize__
+
+
+def _read_address(x: np.ndarray[Any, Any]) -> int:
+    """Where the numbers of x begin, from the array object itself: a sixth of the time that asking it takes."""
+    return ctypes.c_size_t.from_address(id(x) + _OF_DATA).value
+
+
+def _asked_address(x: np.ndarray[Any, Any]) -> int:
+    return int(x.__array_interface__["data"][0])
+
+
+def _agree() -> bool:
+    """Whether both ways give the same for this Python and this NumPy; reading is of CPython and its objects only."""
+    if sys.implementation.name != "cpython":
+        return False
+    arrays = [np.empty(n, np.uint8)[n // 3 :] for n in (3, 64, 5000)]
+    return all(_read_address(x) == _asked_address(x) for x in arrays)
+
+
+#: Where the numbers of a NumPy array begin.
+address_of = _read_address if _agree() else _asked_address
+
+
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     """An uninitialised contiguous array that begins at a multiple of 64 bytes, so that no vector register is loaded from two
     cache lines.
@@ -55,10 +81,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     Raises MemoryError, naming shape and bytes, where there is no memory for it.
     """
     kind = np.dtype(dtype)
-    count = 1
-    for size in shape:
-        count *= size
-    bytes_needed = count * kind.itemsize
+    bytes_needed = math.prod(shape) * kind.itemsize
     try:
         memory = np.empty(bytes_needed + 64, np.uint8)
     except MemoryError:
@@ -66,5 +89,4 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
             f"no memory for an array of shape {shape} and dtype {kind} ({bytes_needed / 2**20:,.0f} MiB); "
             "use a smaller batch, or record less (no_grad)"
         ) from None
-    start = -memory.__array_interface__["data"][0] % 64
-    return memory[start : start + bytes_needed].view(kind).reshape(shape)
+    return np.ndarray(shape, kind, memory, -address_of(memory) % 64)

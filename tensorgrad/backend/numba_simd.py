@@ -8,7 +8,7 @@ A *kernel* is a function of five whole numbers, (a, start, stop, thread, part), 
 address a lie its arguments, addresses and sizes, read by `arg(a, i)`. start .. stop is its share of the work, thread
 the number of the thread that does it (for scratch memory), part the number of the share (for sums of its own). It is
 compiled when it is first asked for, and kept on disk under a name with LANES and a digest of the files it is made of
-(its own, this one and numba_tile.py: helpers shared by files live there), so that nothing stale is ever found.
+(its own, this one, and the other numba_*.py that it imports from), so that nothing stale is ever found.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import functools
 import hashlib
 import importlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,17 @@ def lanes() -> int:
 
 @functools.cache
 def _digest(file: str) -> str:
-    """Of all files that the machine code of a file is made of."""
-    found = hashlib.sha256()
-    for name in sorted({file, "numba_simd.py", "numba_tile.py"}):
-        found.update((Path(__file__).parent / name).read_bytes())
+    """Of all files that the machine code of a file is made of: those it imports from, and those they import from."""
+    texts: dict[str, str] = {}
+    names = [file, "numba_simd.py"]
+    while names:
+        name = names.pop()
+        if name not in texts:
+            texts[name] = (Path(__file__).parent / name).read_text(encoding="utf-8")
+            names += [
+                f"{other}.py" for other in re.findall(r"from tensorgrad\.backend\.(numba_\w+) import", texts[name])
+            ]
+    found = hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode())
     return f"{found.hexdigest()[:12]}_{lanes()}"
 
 

@@ -1,45 +1,53 @@
 """Activations that are primitives of their own: maps of each element by itself, with settings.
 
-The Jacobian is diagonal, so one method serves as jvp and vjp: `along(b, d, x)` (or of `out`) is d times the derivative, with
-b the backend of d. Kinks take the side that PyTorch takes.
+`formula(b, x)` is the value. The Jacobian is diagonal, so one method serves as jvp and vjp: `times_slope(b, d, x)` (or of `out`)
+is d times the derivative. b is the backend of x or d, which may have either as one pass over memory (`value`, `along`).
+Kinks take the side that PyTorch takes.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.primitive import Primitive
+from tensorgrad.ops.operands import put_on_tape
+from tensorgrad.primitive import Primitive, alone, tape
 
 
 class Activation(Primitive):
-    """z = f(x), element by element. A subclass lists its settings in `__slots__` and gives forward and along."""
+    """z = f(x), element by element. A subclass lists its settings in `__slots__` and gives formula and times_slope."""
 
     __slots__ = ()
+
+    formula: Callable[..., Any]
+    times_slope: Callable[..., Any]
 
     def __init__(self, *settings: Any) -> None:
         for name, value in zip(self.settings, settings):
             setattr(self, name, value)
 
     def __init_subclass__(cls) -> None:
+        cls.forward = _forward
         super().__init_subclass__()
         cls.settings = tuple(cls.__slots__)  # type: ignore[arg-type]
 
     @classmethod
     def _positions(cls, rule: str, skip: int) -> tuple[int, ...]:
-        names = list(inspect.signature(cls.along).parameters)[3:]
+        names = list(inspect.signature(cls.times_slope).parameters)[3:]
         return tuple(-1 if name == "out" else 0 for name in names)
 
-    def along(self, b: Any, d: Any, *kept: Any) -> Any:
-        raise NotImplementedError
-
     def jvp(self, dx: Any, *kept: Any) -> Any:
-        return self.along(backend_of(dx), dx, *kept)
+        return backend_of(dx).along(alone(self), dx, *kept)
 
     def vjp(self, dz: Any, *kept: Any) -> Any:
-        return self.along(backend_of(dz), dz, *kept)
+        return backend_of(dz).along(alone(self), dz, *kept)
+
+
+def _forward(self: Activation, x: Any) -> Any:
+    return backend_of(x).value(alone(self), x)
 
 
 class LeakyRelu(Activation):
@@ -49,10 +57,10 @@ class LeakyRelu(Activation):
 
     slope: float
 
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).where(x > 0, x, x * self.slope)
+    def formula(self, b: Any, x: Any) -> Any:
+        return b.where(x > 0, x, x * self.slope)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where(x > 0, d, d * self.slope)
 
 
@@ -64,10 +72,10 @@ class Threshold(Activation):
     bound: float
     value: float
 
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).where(x > self.bound, x, self.value)
+    def formula(self, b: Any, x: Any) -> Any:
+        return b.where(x > self.bound, x, self.value)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where(x > self.bound, d, 0.0)
 
 
@@ -79,10 +87,10 @@ class Hardtanh(Activation):
     low: float
     high: float
 
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).clamp(x, self.low, self.high)
+    def formula(self, b: Any, x: Any) -> Any:
+        return b.clamp(x, self.low, self.high)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where((x > self.low) & (x < self.high), d, 0.0)
 
 
@@ -91,10 +99,10 @@ class Hardsigmoid(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).clamp(x + 3, 0, 6) / 6
+    def formula(self, b: Any, x: Any) -> Any:
+        return b.clamp(x + 3, 0, 6) / 6
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where((x > -3) & (x < 3), d / 6, 0.0)
 
 
@@ -103,10 +111,10 @@ class Hardswish(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x * (backend_of(x).clamp(x + 3, 0, 6) / 6)
+    def formula(self, b: Any, x: Any) -> Any:
+        return x * (b.clamp(x + 3, 0, 6) / 6)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where(x <= -3, 0.0, b.where(x < 3, d * (x / 3 + 0.5), d))
 
 
@@ -117,10 +125,10 @@ class Hardshrink(Activation):
 
     bound: float
 
-    def forward(self, x: Any) -> Any:
-        return backend_of(x).where((x >= -self.bound) & (x <= self.bound), 0.0, x)
+    def formula(self, b: Any, x: Any) -> Any:
+        return b.where((x >= -self.bound) & (x <= self.bound), 0.0, x)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where((x >= -self.bound) & (x <= self.bound), 0.0, d)
 
 
@@ -131,11 +139,10 @@ class Softshrink(Activation):
 
     bound: float
 
-    def forward(self, x: Any) -> Any:
-        b = backend_of(x)
+    def formula(self, b: Any, x: Any) -> Any:
         return x - b.clamp(x, -self.bound, self.bound)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where((x >= -self.bound) & (x <= self.bound), 0.0, d)
 
 
@@ -148,12 +155,11 @@ class Elu(Activation):
     scale: float
     rate: float
 
-    def forward(self, x: Any) -> Any:
-        b = backend_of(x)
+    def formula(self, b: Any, x: Any) -> Any:
         below = b.expm1(b.clamp(x, None, 0) * self.rate) * (self.scale * self.alpha)
         return b.where(x > 0, x * self.scale, below)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         below = b.exp(b.where(x > 0, 0.0, x) * self.rate) * (self.scale * self.alpha * self.rate)
         return b.where(x > 0, d * self.scale, d * below)
 
@@ -166,12 +172,11 @@ class Softplus(Activation):
     beta: float
     bound: float
 
-    def forward(self, x: Any) -> Any:
-        b = backend_of(x)
+    def formula(self, b: Any, x: Any) -> Any:
         t = x * self.beta
         return b.where(t > self.bound, x, (b.clamp(t, 0, None) + b.log1p(b.exp(-b.abs(t)))) / self.beta)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         t = x * self.beta
         return b.where(t > self.bound, d, d * b.sigmoid(t))
 
@@ -181,11 +186,10 @@ class Logsigmoid(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        b = backend_of(x)
+    def formula(self, b: Any, x: Any) -> Any:
         return b.clamp(x, None, 0) - b.log1p(b.exp(-b.abs(x)))
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return d * b.sigmoid(-x)
 
 
@@ -194,10 +198,10 @@ class Softsign(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x / (1 + backend_of(x).abs(x))
+    def formula(self, b: Any, x: Any) -> Any:
+        return x / (1 + b.abs(x))
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         scale = 1 + b.abs(x)
         return d / (scale * scale)
 
@@ -207,10 +211,10 @@ class Silu(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x * backend_of(x).sigmoid(x)
+    def formula(self, b: Any, x: Any) -> Any:
+        return x * b.sigmoid(x)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         s = b.sigmoid(x)
         return d * (s * (1 + x * (1 - s)))
 
@@ -220,10 +224,10 @@ class Mish(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x * _tanh_softplus(backend_of(x), x)
+    def formula(self, b: Any, x: Any) -> Any:
+        return x * _tanh_softplus(b, x)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         t = _tanh_softplus(b, x)
         return d * (t + x * (1 - t * t) * b.sigmoid(x))
 
@@ -242,10 +246,10 @@ class Gelu(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x * ((1 + backend_of(x).erf(x * math.sqrt(0.5))) * 0.5)
+    def formula(self, b: Any, x: Any) -> Any:
+        return x * ((1 + b.erf(x * math.sqrt(0.5))) * 0.5)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         below = (1 + b.erf(x * math.sqrt(0.5))) * 0.5
         density = b.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
         return d * (below + x * density)
@@ -256,10 +260,10 @@ class GeluTanh(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        return x * ((1 + backend_of(x).tanh(_gelu_angle(x))) * 0.5)
+    def formula(self, b: Any, x: Any) -> Any:
+        return x * ((1 + b.tanh(_gelu_angle(x))) * 0.5)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         t = b.tanh(_gelu_angle(x))
         slope = (1 + x * x * (3 * 0.044715)) * math.sqrt(2 / math.pi)
         return d * ((1 + t) * 0.5 + x * (1 - t * t) * slope * 0.5)
@@ -274,9 +278,11 @@ class FlooredLog(Activation):
 
     __slots__ = ()
 
-    def forward(self, x: Any) -> Any:
-        b = backend_of(x)
+    def formula(self, b: Any, x: Any) -> Any:
         return b.clamp(b.log(x), -100, None)
 
-    def along(self, b: Any, d: Any, x: Any) -> Any:  # type: ignore[override]
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return d / b.clamp(x, 1e-12, None)
+
+
+put_on_tape(along=lambda curve, d, *kept: curve.times_slope(tape, d, *kept))

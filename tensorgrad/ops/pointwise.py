@@ -14,7 +14,7 @@ from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import get_default_dtype, is_floating
 from tensorgrad.errors import DtypeError, OperandError
 from tensorgrad.ops.operands import as_tensor, cast, scalar_like, tensors
-from tensorgrad.primitive import Primitive
+from tensorgrad.primitive import Primitive, alone
 from tensorgrad.tensor import Tensor
 
 Along = Callable[..., Any]
@@ -46,10 +46,14 @@ class Pointwise(Primitive):
                 total = part if total is None else total + part
         return total
 
+    def times_slope(self, b: Any, d: Any, *kept: Any) -> Any:
+        """d times the derivative of a function of one element, for `along` of the backend b."""
+        return self.along[0](b, d, *kept)
+
     def vjp(self, dz: Any, *kept: Any) -> Any:
         backend = backend_of(dz)
         if len(self.along) == 1:
-            return self.along[0](backend, dz, *kept)
+            return backend.along(alone(self), dz, *kept)
         return tuple(
             along(backend, dz, *kept) if self.needs(position) else None for position, along in enumerate(self.along)
         )
