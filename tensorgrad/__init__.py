@@ -140,9 +140,12 @@ def _graph(self: "Tensor", **options: "_Any") -> "_Any":
 Tensor.graph = _graph  # type: ignore[method-assign, assignment]  # pictures stand on Tensors, so only the roof can give them to Tensors
 
 
+_LATER = "backends cuda data func gradcheck graph inspect io jit models train utils".split()
+
+
 def __getattr__(name: str) -> object:
     """The parts that few programs need are imported when they are first asked for."""
-    if name in ("backends", "cuda", "data", "func", "graph", "inspect", "io", "jit", "models", "train", "utils"):
+    if name in _LATER:
         import importlib
 
         return importlib.import_module(f"tensorgrad.{name}")

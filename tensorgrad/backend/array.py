@@ -76,6 +76,16 @@ ELEMENTWISE = {
     "signbit": "signbit",
 }
 
+# Powers that are products and quotients of few numbers.
+SIMPLE_POWERS = {
+    1: lambda x: x + 0,
+    2: lambda x: x * x,
+    3: lambda x: x * x * x,
+    4: lambda x: (x * x) * (x * x),
+    -1: lambda x: 1 / x,
+    -2: lambda x: 1 / (x * x),
+}
+
 # Functions of an array and settings, with the same arguments here and there.
 STRUCTURAL = (
     "argmax",
@@ -192,6 +202,8 @@ class ArrayBackend(
         xp = self.xp
         if x.dtype.kind == "b" and (isinstance(y, bool) or y.dtype.kind == "b"):
             return xp.power(x, y).astype(x.dtype)
+        if isinstance(y, (int, float)) and x.dtype.kind == "f" and y in SIMPLE_POWERS:
+            return SIMPLE_POWERS[y](x)  # an array library takes a logarithm and an exponential: up to 200 times as long
         if x.dtype.kind not in "iu" or isinstance(y, (int, float)) or y.dtype.kind != "i":
             return xp.power(x, y)
         upward = xp.power(x, xp.maximum(y, 0))
@@ -241,6 +253,10 @@ class ArrayBackend(
 
     def sum(self, x: Array, axis: Any, keepdims: bool) -> Array:
         return x.sum(axis=axis, keepdims=keepdims)
+
+    def length(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        """The root of the sum of squares."""
+        return self.xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
 
     def mean(self, x: Array, axis: Any, keepdims: bool) -> Array:
         return x.mean(axis=axis, keepdims=keepdims)

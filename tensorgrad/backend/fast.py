@@ -19,18 +19,19 @@ from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
 from tensorgrad.backend.memory import spare
+from tensorgrad.backend.fast_selection import FastScanKernels
 
 __all__ = ["FastBackend", "cpu_backend", "loops_in_use", "why_not"]
 
 Array = np.ndarray[Any, Any]
 
 
-class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, CPUBackend):
+class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, FastScanKernels, CPUBackend):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
-        del self.add  # NumPy's, which the class's own replaces
+        del self.add, self.take_along_axis  # NumPy's, which the class's own replace
 
     # functions of one element by itself: one pass over memory for those that numba_curves.py knows
 

@@ -305,6 +305,7 @@ RULES.update(
     mean=_reduction("ReduceMean"),
     amax=_reduction("ReduceMax"),
     amin=_reduction("ReduceMin"),
+    length=_reduction("ReduceL2"),
     logsumexp=_reduction("ReduceLogSumExp"),
 )
 

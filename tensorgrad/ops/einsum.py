@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Sequence
 from math import prod
@@ -42,14 +43,14 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if not operands:
         raise ShapeError("einsum: got no operands; it needs at least one")
     xs = same_dtype("einsum", *operands)
-    inputs, output = _parsed(equation, xs)
-    labelled = [_without_repeats(x, labels) for x, labels in zip(xs, inputs)]
+    inputs, output = _parsed(equation, tuple([x.array.shape for x in xs]))
+    labelled = [_without_repeats(x, list(labels)) for x, labels in zip(xs, inputs)]
     x, labels = labelled[0]
     for place, (y, others) in enumerate(labelled[1:], 1):
         later = {label for _, rest in labelled[place + 1 :] for label in rest}.union(output)
         x, labels = _contracted(x, labels, y, others, later)
     x, labels = _summed(x, labels, set(output))
-    return permute(x, *[labels.index(label) for label in output]) if labels else x
+    return _ordered(x, labels, output)
 
 
 def _from_lists(arguments: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
@@ -70,13 +71,14 @@ def _from_lists(arguments: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
     return equation, tuple(arguments[2 * i] for i in range(count))
 
 
-def _parsed(equation: str, xs: Sequence[Tensor]) -> tuple[list[list[Label]], list[Label]]:
-    """The labels of every operand's dimensions and of the result's."""
+@functools.lru_cache(maxsize=256)
+def _parsed(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[list[Label]], list[Label]]:
+    """The labels of the dimensions of every operand of these shapes, and of the result's."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if len(terms) != len(xs):
-        raise ShapeError(f"einsum: '{equation}' names {len(terms)} operands, got {len(xs)}")
-    inputs = [_labels(equation, term, x) for term, x in zip(terms, xs)]
+    if len(terms) != len(shapes):
+        raise ShapeError(f"einsum: '{equation}' names {len(terms)} operands, got {len(shapes)}")
+    inputs = [_labels(equation, term, shape) for term, shape in zip(terms, shapes)]
     dots: list[Label] = sorted({label for labels in inputs for label in labels if isinstance(label, int)})
     if not arrow:
         letters = [label for labels in inputs for label in labels if isinstance(label, str)]
@@ -102,11 +104,11 @@ def _parts(equation: str, term: str) -> list[str]:
     return parts
 
 
-def _labels(equation: str, term: str, x: Tensor) -> list[Label]:
+def _labels(equation: str, term: str, shape: tuple[int, ...]) -> list[Label]:
     parts = _parts(equation, term)
-    covered = x.array.ndim - len([part for part in parts if part != "..."])
+    covered = len(shape) - len([part for part in parts if part != "..."])
     if covered < 0 or (covered and "..." not in parts):
-        raise ShapeError(f"einsum: '{term}' in '{equation}' does not fit an operand of shape {x.shape}")
+        raise ShapeError(f"einsum: '{term}' in '{equation}' does not fit an operand of shape {shape}")
     labels: list[Label] = []
     for part in parts:
         labels += list(range(-covered, 0)) if part == "..." else [part]
@@ -115,6 +117,8 @@ def _labels(equation: str, term: str, x: Tensor) -> list[Label]:
 
 def _without_repeats(x: Tensor, labels: list[Label]) -> tuple[Tensor, list[Label]]:
     """A label that comes twice in an operand stands for the diagonal."""
+    if len(set(labels)) == len(labels):
+        return x, labels
     for label in dict.fromkeys(labels):
         while labels.count(label) > 1:
             first = labels.index(label)
@@ -158,13 +162,23 @@ def _contracted(
     def count(names: list[Label]) -> int:
         return prod(sizes[name] for name in names)
 
-    left = permute(x, *[labels_x.index(label) for label in (*stacked, *rows, *inner)]) if labels_x else x
-    right = permute(y, *[labels_y.index(label) for label in (*stacked, *inner, *columns)]) if labels_y else y
-    left = reshape(left, count(stacked), count(rows), count(inner))
-    right = reshape(right, count(stacked), count(inner), count(columns))
+    left = _ordered(x, labels_x, [*stacked, *rows, *inner])
+    right = _ordered(y, labels_y, [*stacked, *inner, *columns])
+    stack = [count(stacked)] if stacked else []
+    left = _shaped(left, (*stack, count(rows), count(inner)))
+    right = _shaped(right, (*stack, count(inner), count(columns)))
     z = left * right if not inner and not rows and not columns else matmul(left, right)
     labels = [*stacked, *rows, *columns]
-    return reshape(z, [sizes[label] for label in labels]), labels
+    return _shaped(z, tuple([sizes[label] for label in labels])), labels
+
+
+def _ordered(x: Tensor, labels: list[Label], wanted: list[Label]) -> Tensor:
+    """x with its dimensions in the order of `wanted`."""
+    return x if labels == wanted else permute(x, *[labels.index(label) for label in wanted])
+
+
+def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x if x.array.shape == shape else reshape(x, shape)
 
 
 def _widened(x: Tensor, labels: list[Label], sizes: dict[Label, int]) -> Tensor:

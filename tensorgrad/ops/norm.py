@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError, ShapeError
 from tensorgrad.ops.elementwise import absolute, where
 from tensorgrad.ops.logic import not_equal
 from tensorgrad.ops.operands import cast, dims
-from tensorgrad.ops.reduction import Dims, amax, amin, count_of
+from tensorgrad.ops.reduction import Dims, Reduction, amax, amin, count_of
 from tensorgrad.ops.reduction import sum as sum_of
 from tensorgrad.ops.shape import unsqueeze
-from tensorgrad.ops.unary import sqrt
 from tensorgrad.primitive import check_floating
 from tensorgrad.tensor import Tensor
 
@@ -24,6 +24,29 @@ __all__ = [
 ]
 
 infinity = float("inf")
+
+
+class Length(Reduction):
+    """z = sqrt(sum of x^2 over dim)        dz = sum of x dx / z, 0 where z is 0"""
+
+    __slots__ = ()
+
+    def forward(self, x: Any) -> Any:
+        self.shape = x.shape
+        return backend_of(x).length(x, self.dim, self.keepdim)
+
+    @staticmethod
+    def _inverse(z: Any) -> Any:
+        """1 / z, 0 where that is infinite."""
+        backend = backend_of(z)
+        zero = z == 0
+        return backend.where(zero, 0.0, backend.reciprocal(backend.where(zero, 1.0, z)))
+
+    def jvp(self, dx: Any, x: Any, out: Any) -> Any:
+        return backend_of(dx).sum(x * dx, self.dim, self.keepdim) * self._inverse(out)
+
+    def vjp(self, dz: Any, x: Any, out: Any) -> Any:
+        return x * self.spread(dz * self._inverse(out))
 
 
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -54,9 +77,7 @@ def _norm(operation: str, x: Tensor, p: float, dim: Dims, keepdim: bool) -> Tens
     if p == 1:
         return sum_of(absolute(x), over or None, keepdim)
     if p == 2:
-        total = sum_of(x * x, over or None, keepdim)
-        zero = total == 0
-        return where(zero, 0.0, sqrt(where(zero, 1.0, total)))
+        return Length(over, keepdim)(x)
     empty = x == 0
     powers = where(empty, 0.0 if p > 0 else infinity, absolute(where(empty, 1.0, x)) ** p)
     total = sum_of(powers, over or None, keepdim)

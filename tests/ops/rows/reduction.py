@@ -42,6 +42,22 @@ row(
     "Mean", "var", lambda x: x.var(1), [signed(2, 3)], lambda x: x.var(axis=1, ddof=1), oracle=lambda torch, x: x.var(1)
 )
 row("Mean", "std", lambda x: x.std(), [signed(2, 3)], lambda x: x.std(ddof=1), oracle=lambda torch, x: x.std())
+for _note, _x, _dim, _keepdim in [
+    ("all", signed(2, 3), None, False),
+    ("along", signed(2, 3), 1, False),
+    ("keep", strided(signed(3, 2)), 0, True),
+    ("all-keep", signed(2, 2, 3), None, True),
+    ("two", signed(2, 3, 2), (0, 2), False),
+]:
+    row(
+        "Length",
+        _note,
+        lambda x, d=_dim, k=_keepdim: x.norm(2, d, k),
+        [_x],
+        lambda x, d=_dim, k=_keepdim: np.sqrt((x * x).sum(axis=d, keepdims=k)),
+        oracle=lambda torch, x, d=_dim, k=_keepdim: torch.linalg.vector_norm(x, 2, d, k),
+    )
+row("Length", "empty", lambda x: x.norm(2, 1), [signed(2, 0)], lambda x: np.zeros(2))
 for _name, _function, _numpy in [("Argmax", tg.argmax, np.argmax), ("Argmin", tg.argmin, np.argmin)]:
     row(_name, "all", _function, [apart(2, 3)], _numpy)
     row(_name, "along", lambda x, f=_function: f(x, 1), [apart(2, 3)], lambda x, f=_numpy: f(x, 1))
