@@ -1,7 +1,6 @@
 """Normalisation within one sample: of groups of channels, of the last dimensions.
 
-Each is batch normalisation of the same values in another shape, one row a statistic: (1, rows, values). So its kernels and
-rules serve them all.
+Each is layer normalisation of the same values, in a shape with a line for every statistic. So its kernels and rules serve them all.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from tensorgrad.nn import init
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.parameter import Parameter
-from tensorgrad.ops import reduction
+from tensorgrad.ops import normalization, reduction
 from tensorgrad.ops import shape as shapes
-from tensorgrad.ops.normalization import BatchNorm
 from tensorgrad.primitive import check_floating
 from tensorgrad.tensor import Tensor
 
@@ -36,13 +34,12 @@ def check(operation: str, input: Any, **others: tuple[Any, Sizes]) -> None:
             )
 
 
-def normalised(x: Tensor, rows: int, eps: float) -> tuple[Tensor, BatchNorm]:
+def normalised(x: Tensor, rows: int, eps: float) -> tuple[Tensor, normalization.LayerNorm]:
     """x with mean 0 and variance 1 in each of `rows` equal parts, and the node that knows what they were."""
-    norm = BatchNorm(float(eps))
+    norm = normalization.LayerNorm(1, float(eps))
     if not x.array.size:
         return shapes.clone(x), norm
-    values = x.array.size // rows
-    return shapes.reshape(norm(shapes.reshape(x, 1, rows, values), None, None), *x.array.shape), norm
+    return shapes.reshape(norm(shapes.reshape(x, rows, -1), None, None), *x.array.shape), norm
 
 
 def scaled(z: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sizes) -> Tensor:
@@ -98,11 +95,10 @@ def layer_norm(
     """
     last = _last_sizes("layer_norm", input, normalized_shape)
     check("layer_norm", input, weight=(weight, last), bias=(bias, last))
-    values = 1
-    for n in last:
-        values *= n
-    z, _ = normalised(input, input.array.size // values if values else 0, eps)
-    return scaled(z, weight, bias, last)
+    if not input.array.size:
+        return scaled(shapes.clone(input), weight, bias, last)
+    z: Tensor = normalization.LayerNorm(len(last), float(eps))(input, weight, bias)
+    return z
 
 
 def rms_norm(

@@ -77,7 +77,7 @@ ELEMENTWISE = {
 }
 
 # Powers that are products and quotients of few numbers.
-SIMPLE_POWERS = {
+SIMPLE_POWERS: dict[float, Any] = {
     1: lambda x: x + 0,
     2: lambda x: x * x,
     3: lambda x: x * x * x,

@@ -75,7 +75,7 @@ def warmup(background: bool = False) -> float:
 
 def _compile_all() -> None:
     try:
-        for file in ("direct", "winograd", "depthwise", "batch", "rows", "points", "curves", "matrix", "update", "team"):
+        for file in ("direct", "winograd", "depthwise", "batch", "rows", "points", "curves", "lines", "matrix", "update", "team"):
             importlib.import_module(f"tensorgrad.backend.numba_{file}")
         importlib.import_module("tensorgrad.backend.numba_tile").tables()
         for kernel in importlib.import_module("tensorgrad.backend.numba_simd").kernels:

@@ -16,6 +16,7 @@ from tensorgrad.backend import compiled
 from tensorgrad.backend.compiled import loops_in_use, why_not
 from tensorgrad.backend.cpu import CPU, CPUBackend
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
+from tensorgrad.backend.fast_lines import FastLineKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
 from tensorgrad.backend.memory import spare
@@ -26,7 +27,9 @@ __all__ = ["FastBackend", "cpu_backend", "loops_in_use", "why_not"]
 Array = np.ndarray[Any, Any]
 
 
-class FastBackend(FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, FastScanKernels, CPUBackend):
+class FastBackend(
+    FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, FastLineKernels, FastScanKernels, CPUBackend
+):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 
     def __init__(self, xp: Any) -> None:

@@ -20,6 +20,7 @@ all digits where the mean is large. Sums are taken in float64, everything else i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tensorgrad.backend.convolution import summable
@@ -85,6 +86,40 @@ class NormalizationKernels:
             y += _per_channel(bias, x)
         return y.astype(x.dtype, copy=False)
 
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, count: int, eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """(y, mean, var, inv_std) of x by the statistics over its last `count` dimensions, which are those of weight and bias.
+
+        The same as batch_norm of (1, lines, values), a channel for every line.
+        """
+        rows = _lines(x, count)
+        y, mean, var, inv_std = self.batch_norm(rows, None, None, eps)
+        y = y.reshape(x.shape)
+        if weight is not None:
+            y = y * weight
+        return y if bias is None else y + bias, mean, var, inv_std
+
+    def layer_norm_grad(
+        self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, count: int
+    ) -> tuple[Array, Array, Array]:
+        """(dx, dw, db) for the cotangent dz of layer_norm's y."""
+        rows = _lines(x, count)
+        part = dz if weight is None else dz * weight
+        dx, _, _ = self.batch_norm_grad(_lines(part, count), rows, None, mean, inv_std)
+        t = ((rows - _per_channel(mean, rows)) * _per_channel(inv_std, rows)).reshape(x.shape)
+        before = tuple(range(x.ndim - count))
+        return dx.reshape(x.shape), (dz * t).sum(axis=before).astype(dz.dtype, copy=False), dz.sum(axis=before)
+
+    def softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
+        """dx = z (dz - sum of z dz), for the result z of softmax."""
+        weighted = z * dz
+        return weighted - z * weighted.sum(axis=axis, keepdims=True)
+
+    def log_softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
+        """dx = dz - e^z sum of dz, for the result z of log_softmax."""
+        return dz - self.xp.exp(z) * dz.sum(axis=axis, keepdims=True)
+
     def logsumexp(self, x: Array, axis: int | tuple[int, ...], keepdims: bool) -> Array:
         """log(sum(e^x)) over axis, of x's dtype; -inf over nothing but -inf, inf where there is an inf.
 
@@ -134,6 +169,12 @@ class NormalizationKernels:
 
 def _all_but_channels(x: Array) -> tuple[int, ...]:
     return (0, *range(2, x.ndim))
+
+
+def _lines(x: Array, count: int) -> Array:
+    """x as (1, lines, values), the last `count` dimensions being one line."""
+    values = math.prod(x.shape[x.ndim - count :])
+    return x.reshape(1, -1, values)
 
 
 def _per_channel(values: Array, x: Array) -> Array:

@@ -210,3 +210,32 @@ def erfc(x):  # type: ignore[no-untyped-def]
     """1 - erf(x), without a loss of digits."""
     e = tail(size(x))
     return where_above(fill(0.0), x, 2.0 - e, e)
+
+
+if numba is not None:
+
+    def _folded(combine: Any) -> Any:
+        """All numbers of a register combined, in every place of the result: halves, quarters, ... are exchanged and combined."""
+
+        def build(b: Any, x: Any) -> Any:
+            apart = LANES // 2
+            while apart:
+                other = b.shuffle_vector(x, x, ir.Constant(IVEC, [i ^ apart for i in range(LANES)]))
+                x = combine(b, x, other)
+                apart //= 2
+            return x
+
+        return instruction([register], register, build)
+
+    def _larger_or_nan(b: Any, x: Any, y: Any) -> Any:
+        taken = b.or_(b.fcmp_ordered(">", x, y), b.fcmp_unordered("uno", x, x))
+        return b.select(taken, x, y)
+
+    def _first_places(b: Any, x: Any, other: Any, count: Any) -> Any:
+        """x in the first `count` places, other in the rest."""
+        places = ir.Constant(IVEC, list(range(LANES)))
+        return b.select(b.icmp_signed("<", places, splat(b, b.trunc(count, ir.IntType(32)), IVEC)), x, other)
+
+    total_of = _folded(lambda b, x, y: b.fadd(x, y))
+    largest_of = _folded(_larger_or_nan)
+    first_places = instruction([register, register, types.int64], register, _first_places)

@@ -35,7 +35,7 @@ ir: Any
 types: Any
 
 #: How often LLVM may see a sum in another order, a * b + c be one rounding, and -0 be 0.
-FREEDOM = {"contract", "reassoc", "nsz", "arcp"}
+FREEDOM = frozenset(("contract", "reassoc", "nsz", "arcp"))
 
 
 @functools.cache
@@ -71,10 +71,11 @@ def _digest(file: str) -> str:
 class Kernel:
     """A function that becomes machine code when its address is first asked for."""
 
-    def __init__(self, function: Callable[..., None], arguments: int) -> None:
+    def __init__(self, function: Callable[..., None], arguments: int, freedom: frozenset[str] = FREEDOM) -> None:
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self.function = function
         self.arguments = arguments
+        self.freedom = set(freedom)
         self._address = 0
         self._code: Any = None  # holds the machine code
         self._call: Any = None
@@ -102,7 +103,7 @@ class Kernel:
                 function = self.function
                 function.__qualname__ = f"{function.__name__}_{_digest(Path(function.__code__.co_filename).name)}"
                 signature = types.void(*[types.int64] * self.arguments)
-                options: dict[str, Any] = {"fastmath": FREEDOM, "error_model": "numpy", "boundscheck": False}
+                options: dict[str, Any] = {"fastmath": self.freedom, "error_model": "numpy", "boundscheck": False}
                 try:
                     self._code = numba.cfunc(signature, cache=True, **options)(function)
                 except RuntimeError as error:
@@ -123,11 +124,16 @@ def kernel(function: Callable[..., None]) -> Kernel:
     return Kernel(function, 5)
 
 
+def ordered_kernel(function: Callable[..., None]) -> Kernel:
+    """The function as a kernel whose sums are taken in the order they are written in: (x - y) - z stays what it is."""
+    return Kernel(function, 5, FREEDOM - {"reassoc"})
+
+
 def inline(function: Callable[..., Any]) -> Any:
     """A helper of kernels, compiled into each of them."""
     if numba is None:
         return function
-    return numba.njit(function, fastmath=FREEDOM, error_model="numpy", boundscheck=False)
+    return numba.njit(function, fastmath=set(FREEDOM), error_model="numpy", boundscheck=False)
 
 
 if numba is not None:

@@ -107,6 +107,7 @@ ELEMENTWISE: dict[str, int] = {
     "sigmoid": 3,  # 1 / (1 + e^-x)
     "softmax": 4,  # - max, e^x, sum, /
     "log_softmax": 5,
+    "layer_norm": 8,
     "batch_norm": 8,  # mean 1, variance 3, to mean 0 and variance 1 2, weight and bias 2
 }
 

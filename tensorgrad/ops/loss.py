@@ -8,9 +8,9 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import get_default_dtype, is_floating
-from tensorgrad.ops.operands import cast, dims, one_dim
+from tensorgrad.ops.operands import cast, dims, one_dim, put_on_tape
 from tensorgrad.ops.shape import clone, permute, reshape
-from tensorgrad.primitive import Primitive, check_floating
+from tensorgrad.primitive import Primitive, check_floating, tape
 from tensorgrad.tensor import Tensor
 
 # what tensorgrad offers under these names
@@ -37,8 +37,7 @@ class LogSoftmax(Primitive):
         return dx - backend.sum(backend.exp(out) * dx, (self.dim,), True)
 
     def vjp(self, dz: Any, out: Any) -> Any:
-        backend = backend_of(dz)
-        return dz - backend.exp(out) * backend.sum(dz, (self.dim,), True)
+        return backend_of(dz).log_softmax_grad(dz, out, self.dim)
 
 
 class Softmax(Primitive):
@@ -53,14 +52,10 @@ class Softmax(Primitive):
         return backend_of(x).softmax(x, self.dim)
 
     def jvp(self, dx: Any, out: Any) -> Any:
-        return self._map(dx, out)
+        return backend_of(dx).softmax_grad(dx, out, self.dim)
 
     def vjp(self, dz: Any, out: Any) -> Any:
-        return self._map(dz, out)
-
-    def _map(self, d: Any, out: Any) -> Any:
-        weighted = out * d
-        return weighted - out * backend_of(weighted).sum(weighted, (self.dim,), True)
+        return backend_of(dz).softmax_grad(dz, out, self.dim)
 
 
 class Logsumexp(Primitive):
@@ -173,3 +168,15 @@ def logsumexp(x: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Ten
     together = reshape(permute(x, *rest, *over), (*sizes, math.prod(x.array.shape[axis] for axis in over)))
     z = Logsumexp(len(rest), False)(together)
     return reshape(z, [1 if d in over else n for d, n in enumerate(x.array.shape)]) if keepdim else z
+
+
+def _softmax_grad(dz: Tensor, out: Tensor, dim: int) -> Tensor:
+    weighted = out * dz
+    return weighted - out * weighted.sum(dim, True)
+
+
+def _log_softmax_grad(dz: Tensor, out: Tensor, dim: int) -> Tensor:
+    return dz - tape.exp(out) * dz.sum(dim, True)
+
+
+put_on_tape(softmax_grad=_softmax_grad, log_softmax_grad=_log_softmax_grad)

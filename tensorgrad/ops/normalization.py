@@ -1,4 +1,4 @@
-"""Batch normalisation in training: by the statistics of the batch itself."""
+"""Batch and layer normalisation by the statistics of the values themselves."""
 
 from __future__ import annotations
 
@@ -118,3 +118,58 @@ def _gradients(dz: Tensor, x: Tensor, weight: Tensor | None, eps: float) -> tupl
     dnormal = dz if weight is None else dz * _per_channel(weight, x)
     along = backend.mean(dnormal, _over(x), True) + normal * backend.mean(normal * dnormal, _over(x), True)
     return inv_std * (dnormal - along), backend.sum(normal * dz, _over(x), False), backend.sum(dz, _over(x), False)
+
+
+class LayerNorm(Primitive):
+    """z = w h + b, h = (x - mean) s, s = 1 / sqrt(var + eps), statistics over the last `count` dimensions, biased variance
+
+    The rules are those of BatchNorm, with a line of values for a channel. Ba, Kiros & Hinton, 2016.
+    """
+
+    __slots__ = ("count", "eps", "inv_std", "mean", "var")
+    missing_tangents = True
+
+    def __init__(self, count: int, eps: float) -> None:
+        self.count = count
+        self.eps = eps
+
+    def forward(self, x: Any, weight: Any, bias: Any) -> Any:
+        z, self.mean, self.var, self.inv_std = backend_of(x).layer_norm(x, weight, bias, self.count, self.eps)
+        return z
+
+    def _last(self, x: Any) -> tuple[int, ...]:
+        return tuple(range(x.ndim - self.count, x.ndim))
+
+    def _normal(self, x: Any) -> tuple[Any, Any]:
+        """h and s, by operations that can be recorded."""
+        backend = backend_of(x)
+        centred = x - backend.mean(x, self._last(x), True)
+        inv_std = (backend.mean(centred * centred, self._last(x), True) + self.eps) ** -0.5
+        return centred * inv_std, inv_std
+
+    def _along(self, d: Any, normal: Any, inv_std: Any) -> Any:
+        """The symmetric map dx -> dh."""
+        backend, last = backend_of(d), self._last(d)
+        return inv_std * (d - backend.mean(d, last, True) - normal * backend.mean(normal * d, last, True))
+
+    def jvp(self, dx: Any, dweight: Any, dbias: Any, x: Any, weight: Any) -> Any:
+        normal, inv_std = self._normal(x)
+        dz = 0.0 * x
+        if dx is not None:
+            dz = self._along(dx, normal, inv_std)
+            dz = dz if weight is None else dz * weight
+        if dweight is not None:
+            dz = dz + normal * dweight
+        return dz if dbias is None else dz + dbias
+
+    def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
+        backend = backend_of(dz)
+        if isinstance(dz, Tensor):
+            normal, inv_std = self._normal(x)
+            before = tuple(range(x.ndim - self.count))
+            dx = self._along(dz if weight is None else dz * weight, normal, inv_std)
+            dweight = backend.sum(normal * dz, before, False) if before else normal * dz
+            dbias = backend.sum(dz, before, False) if before else dz
+        else:
+            dx, dweight, dbias = backend.layer_norm_grad(dz, x, weight, self.mean, self.inv_std, self.count)
+        return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None

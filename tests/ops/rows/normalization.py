@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from backend import oracles  # tests/backend/oracles.py
-from ops.rows.table import channels_last, reseed, row, signed
+from ops.rows.table import channels_last, reseed, row, signed, strided
 
 from tensorgrad.primitive import tape
 
@@ -49,3 +50,25 @@ row(
     [channels_last(signed(2, 3, 2, 2)), signed(3), signed(3)],
     lambda x, m, s: ((x.swapaxes(1, -1) - m) * s).swapaxes(1, -1),
 )
+
+
+def _layer_norm(x, w=1.0, b=0.0, count=1):
+    last = tuple(range(x.ndim - count, x.ndim))
+    return (x - x.mean(axis=last, keepdims=True)) / np.sqrt(x.var(axis=last, keepdims=True) + EPS) * w + b
+
+
+for _note, _x, _count in [
+    ("last", signed(3, 4), 1),
+    ("two", signed(2, 3, 2), 2),
+    ("all", signed(2, 3), 2),
+    ("strided", strided(signed(2, 3)), 1),
+]:
+    row(
+        "LayerNorm",
+        _note,
+        lambda x, w, b, c=_count: tape.layer_norm(x, w, b, c, EPS),
+        [_x, signed(*_x.shape[-_count:]), signed(*_x.shape[-_count:])],
+        lambda x, w, b, c=_count: _layer_norm(x, w, b, c),
+        oracle=lambda torch, x, w, b: torch.nn.functional.layer_norm(x, w.shape, w, b, EPS),
+    )
+row("LayerNorm", "no-weight", lambda x: tape.layer_norm(x, None, None, 1, EPS), [signed(3, 4)], _layer_norm)

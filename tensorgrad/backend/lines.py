@@ -1,0 +1,71 @@
+"""Softmax and layer normalisation on the kernels of numba_lines.py: prepares their memory and shares their work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.backend import numba_lines as code
+from tensorgrad.backend import team
+from tensorgrad.backend.memory import address_of, aligned
+from tensorgrad.backend.numba_simd import Kernel
+
+Array = np.ndarray[Any, Any]
+
+#: Numbers from which on threads are worth being asked.
+SHARED_NUMBERS = 1 << 14
+#: Lines whose gradients of weight and bias are added up in float32.
+LINES_OF_A_PART = 256
+
+
+def values(kernel: Kernel, x: Array) -> Array:
+    """z of softmax or its logarithm along the last dimension."""
+    x = np.ascontiguousarray(x)
+    z = aligned(x.shape, x.dtype)
+    n = x.shape[-1]
+    team.run(kernel, [address_of(x), address_of(z), n], x.size // n, x.size >= SHARED_NUMBERS)
+    return z
+
+
+def gradients(kernel: Kernel, d: Array, z: Array) -> Array:
+    """dx of softmax or its logarithm."""
+    d, z = np.ascontiguousarray(d), np.ascontiguousarray(z)
+    dx = aligned(z.shape, z.dtype)
+    n = z.shape[-1]
+    team.run(kernel, [*map(address_of, (d, z, dx)), n], z.size // n, z.size >= SHARED_NUMBERS)
+    return dx
+
+
+def layer_norm(x: Array, weight: Array | None, bias: Array | None, n: int, eps: float) -> tuple[Array, ...]:
+    """(z, mean, var, 1 / sqrt(var + eps)) of the lines of n numbers."""
+    x = np.ascontiguousarray(x)
+    weight = None if weight is None else np.ascontiguousarray(weight)
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    z = aligned(x.shape, x.dtype)
+    lines = x.size // n
+    mean, var, inverse = (np.empty(lines, np.float32) for _ in range(3))
+    small = np.array([eps], np.float32)
+    vectors = [0 if v is None else address_of(v) for v in (weight, bias)]
+    words = [address_of(x), address_of(z), n, *vectors, *map(address_of, (mean, var, inverse, small))]
+    team.run(code.layer_norm, words, lines, x.size >= SHARED_NUMBERS)
+    return z, mean, var, inverse
+
+
+def layer_norm_grad(
+    dz: Array, x: Array, weight: Array | None, mean: Array, inverse: Array, n: int
+) -> tuple[Array, Array | None, Array | None]:
+    """(dx, dw, db); dw and db (n), None without a weight."""
+    dz, x = np.ascontiguousarray(dz), np.ascontiguousarray(x)
+    weight = None if weight is None else np.ascontiguousarray(weight)
+    dx = aligned(x.shape, x.dtype)
+    lines = x.size // n
+    parts = min(lines, max(16, lines // LINES_OF_A_PART)) if x.size >= SHARED_NUMBERS else 1
+    sums = np.zeros((2, parts, n if weight is not None else 0), np.float32)
+    words = [*map(address_of, (dz, x, dx)), n, 0 if weight is None else address_of(weight)]
+    words += map(address_of, (mean, inverse, sums[0], sums[1]))
+    team.run(code.layer_norm_gradient, words, lines, x.size >= SHARED_NUMBERS, parts)
+    if weight is None:
+        return dx, None, None
+    dw, db = sums.sum(axis=1, dtype=np.float64).astype(np.float32)
+    return dx, dw, db

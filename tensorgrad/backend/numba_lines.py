@@ -1,0 +1,193 @@
+"""Softmax, its logarithm and layer normalisation over the last dimension, on vector registers: a line at a time, in cache.
+
+x is (lines, n), float32. A line's sums stay in registers; its last register is filled up with what changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tensorgrad.backend.numba_simd import inline, kernel, numba, ordered_kernel
+
+if numba is not None:
+    from tensorgrad.backend.numba_math import exp, fill, first_places, largest_of, root, total_of
+    from tensorgrad.backend.numba_simd import (
+        LANES,
+        arg,
+        better,
+        fma,
+        get,
+        ld,
+        ld_first,
+        st,
+        st_first,
+    )
+
+    WIDTH = LANES * 4
+#: Registers that are added up before they are added to the others' sum: rounding grows with the longest chain of additions.
+CHAIN = 64
+
+
+@inline
+def _ld(address, left):  # type: ignore[no-untyped-def]
+    """A register, or what is left of a line and zeros."""
+    return ld(address) if left >= LANES else ld_first(address, left)
+
+
+@inline
+def _st(address, x, left):  # type: ignore[no-untyped-def]
+    if left >= LANES:
+        st(address, x)
+    else:
+        st_first(address, x, left)
+
+
+@inline
+def _only(x, other, left):  # type: ignore[no-untyped-def]
+    """x, with `other` behind the end of the line."""
+    return x if left >= LANES else first_places(x, other, left)
+
+
+@inline
+def _largest(x, n):  # type: ignore[no-untyped-def]
+    lowest = fill(-math.inf)
+    best = lowest
+    for c in range(0, n, LANES):
+        best = better(_only(_ld(x + c * 4, n - c), lowest, n - c), best)
+    return largest_of(best)
+
+
+@kernel
+def softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = e^(x - max x) / sum. Items: lines."""
+    n = arg(a, 2)
+    for line in range(start, stop):
+        x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
+        top, total = _largest(x, n), fill(0.0)
+        for c in range(0, n, LANES):
+            e = exp(_ld(x + c * 4, n - c) - top)
+            _st(z + c * 4, e, n - c)
+            total = total + _only(e, fill(0.0), n - c)
+        share = 1.0 / total_of(total)
+        for c in range(0, n, LANES):
+            _st(z + c * 4, _ld(z + c * 4, n - c) * share, n - c)
+
+
+@ordered_kernel
+def log_softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = x - max x - log sum e^(x - max x). Items: lines."""
+    n = arg(a, 2)
+    for line in range(start, stop):
+        x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
+        top, total = _largest(x, n), fill(0.0)
+        for c in range(0, n, LANES):
+            total = total + _only(exp(_ld(x + c * 4, n - c) - top), fill(0.0), n - c)
+        st_first(z, total_of(total), 1)
+        logarithm = fill(math.log(np.float64(get(z))))
+        for c in range(0, n, LANES):
+            _st(z + c * 4, _ld(x + c * 4, n - c) - top - logarithm, n - c)
+
+
+@kernel
+def softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = z (d - sum z d). Items: lines."""
+    n = arg(a, 3)
+    for line in range(start, stop):
+        at = line * n * 4
+        d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
+        for c in range(0, n, LANES):
+            total = fma(_ld(d + c * 4, n - c), _ld(z + c * 4, n - c), total)
+        total = total_of(total)
+        for c in range(0, n, LANES):
+            _st(dx + c * 4, _ld(z + c * 4, n - c) * (_ld(d + c * 4, n - c) - total), n - c)
+
+
+@kernel
+def log_softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = d - e^z sum d. Items: lines."""
+    n = arg(a, 3)
+    for line in range(start, stop):
+        at = line * n * 4
+        d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
+        for c in range(0, n, LANES):
+            total = total + _ld(d + c * 4, n - c)
+        total = total_of(total)
+        for c in range(0, n, LANES):
+            _st(dx + c * 4, _ld(d + c * 4, n - c) - exp(_ld(z + c * 4, n - c)) * total, n - c)
+
+
+@ordered_kernel
+def layer_norm(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = w (x - mean) / sqrt(var + eps) + b; mean, var and 1 / sqrt(var + eps) of every line. Items: lines.
+
+    Addresses of w and b may be 0. The mean's rounding is itself a mean that is left over, and taken off too.
+    """
+    n, weight, bias, eps = arg(a, 2), arg(a, 3), arg(a, 4), fill(np.float64(get(arg(a, 8))))
+    share, nothing = fill(1.0 / n), fill(0.0)
+    for line in range(start, stop):
+        x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
+        total = nothing
+        for first in range(0, n, CHAIN * LANES):
+            some = nothing
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                some = some + _ld(x + c * 4, n - c)
+            total = total + some
+        mean = total_of(total) * share
+        rest, square = nothing, nothing
+        for first in range(0, n, CHAIN * LANES):
+            some_rest, some_square = nothing, nothing
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                deviation = _only(_ld(x + c * 4, n - c) - mean, nothing, n - c)
+                some_rest = some_rest + deviation
+                some_square = fma(deviation, deviation, some_square)
+            rest, square = rest + some_rest, square + some_square
+        lost = total_of(rest) * share
+        var = total_of(square) * share - lost * lost
+        inverse = 1.0 / root(var + eps)
+        st_first(arg(a, 5) + line * 4, mean + lost, 1)
+        st_first(arg(a, 6) + line * 4, var, 1)
+        st_first(arg(a, 7) + line * 4, inverse, 1)
+        for c in range(0, n, LANES):
+            at, left = c * 4, n - c
+            h = (_ld(x + at, left) - mean - lost) * inverse
+            if weight:
+                h = h * _ld(weight + at, left)
+            if bias:
+                h = h + _ld(bias + at, left)
+            _st(z + at, h, left)
+
+
+@kernel
+def layer_norm_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = s (g - mean g - h mean(g h)), g = w dz, s = 1 / sqrt(var + eps); with w also this part's sums over lines of dz h and
+    dz, (parts, n) each, zeros at first. Items: lines."""
+    n, weight = arg(a, 3), arg(a, 4)
+    along, sums = arg(a, 7) + part * n * 4, arg(a, 8) + part * n * 4
+    share, nothing = fill(1.0 / n), fill(0.0)
+    for line in range(start, stop):
+        place = line * n * 4
+        dz, x, dx = arg(a, 0) + place, arg(a, 1) + place, arg(a, 2) + place
+        mean, inverse = fill(np.float64(get(arg(a, 5) + line * 4))), fill(np.float64(get(arg(a, 6) + line * 4)))
+        total, product = nothing, nothing
+        for first in range(0, n, CHAIN * LANES):
+            some, some_product = nothing, nothing
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                at, left = c * 4, n - c
+                g = _ld(dz + at, left)
+                h = (_ld(x + at, left) - mean) * inverse
+                if weight:
+                    _st(along + at, fma(g, h, _ld(along + at, left)), left)
+                    _st(sums + at, g + _ld(sums + at, left), left)
+                    g = g * _ld(weight + at, left)
+                some, some_product = some + g, fma(g, h, some_product)  # g is 0 behind the end
+            total, product = total + some, product + some_product
+        total, product = total_of(total) * share, total_of(product) * share
+        for c in range(0, n, LANES):
+            at, left = c * 4, n - c
+            g = _ld(dz + at, left)
+            h = (_ld(x + at, left) - mean) * inverse
+            if weight:
+                g = g * _ld(weight + at, left)
+            _st(dx + at, inverse * (g - total - h * product), left)

@@ -1,0 +1,116 @@
+"""Softmax, its logarithm and layer normalisation on vector registers, against NumPy in float64, for lines of every length."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy
+import pytest
+
+from tensorgrad.backend import compiled, fast_lines
+from tensorgrad.backend.cpu import CPU
+from tensorgrad.backend.fast import FastBackend
+from tensorgrad.backend.parallel import set_thread_count, thread_count
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="Numba is not installed: `python3 run.py setup fast`"
+)
+EPS = 1e-5
+SHAPES = [(1,), (15,), (16,), (17,), (5, 1), (3, 33), (40, 7), (2, 3, 64), (300, 20), (3, 5000)]
+LAYOUTS = {
+    "contiguous": numpy.ascontiguousarray,
+    "Fortran": numpy.asfortranarray,
+    "strided": lambda x: numpy.repeat(x, 2, -1)[..., ::2],
+}
+each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+each_shape = pytest.mark.parametrize("shape", SHAPES)
+
+
+@pytest.fixture(params=[1, 3], ids=["alone", "shared"])
+def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from tensorgrad.backend import lines
+
+    monkeypatch.setattr(lines, "SHARED_NUMBERS", 0)
+    monkeypatch.setattr(fast_lines, "FEWEST", 0)
+    monkeypatch.setattr(fast_lines, "FEWEST_TO_NORM", 0)
+    monkeypatch.setattr(compiled, "numba_works", lambda: True)  # whatever TENSORGRAD_FAST says
+    before = thread_count()
+    set_thread_count(request.param)
+    yield FastBackend(numpy)
+    set_thread_count(before)
+
+
+def draw(shape: tuple[int, ...], seed: int = 3) -> numpy.ndarray:
+    return numpy.random.default_rng(seed).standard_normal(shape).astype(numpy.float32)
+
+
+def wide(x: numpy.ndarray) -> numpy.ndarray:
+    return x.astype(numpy.float64)
+
+
+def near(found: Any, wanted: Any, error: float = 1e-6) -> None:
+    assert found.dtype == numpy.float32 and found.shape == wanted.shape
+    numpy.testing.assert_allclose(found, wanted, rtol=0, atol=error * max(1.0, numpy.abs(wanted).max(initial=0)))
+
+
+@each_layout
+@each_shape
+def test_softmax_and_its_logarithm(fast: Any, shape: Any, layout: Any):
+    x, d = layout(draw(shape) * 4), layout(draw(shape, 4))
+    axis = len(shape) - 1
+    for name in ("softmax", "log_softmax"):
+        z = getattr(fast, name)(x, axis)
+        wanted = getattr(CPU, name)(wide(x), -1)
+        near(z, wanted)
+        if name == "softmax":
+            numpy.testing.assert_allclose(z, wanted, rtol=2e-6)
+        found = getattr(fast, f"{name}_grad")(d, layout(z), axis)
+        near(found, getattr(CPU, f"{name}_grad")(wide(d), wanted, -1), 3e-6)
+
+
+def test_softmax_of_numbers_beyond_all_bounds(fast: Any):
+    inf, nan = numpy.inf, numpy.nan
+    for line in (
+        [1e30, 1e30, -1e30],
+        [-inf, 0.0, 1.0],
+        [-inf, -inf, -inf],
+        [inf, 0.0, 1.0],
+        [nan, 1.0, 2.0],
+        [5.0, nan, 9.0],
+    ):
+        for count in (1, 17):  # in the last register, and in one before
+            x = numpy.array(line * count, numpy.float32)
+            with numpy.errstate(all="ignore"):
+                for name in ("softmax", "log_softmax"):
+                    numpy.testing.assert_allclose(getattr(fast, name)(x, 0), getattr(CPU, name)(x, 0), rtol=1e-6)
+
+
+@each_layout
+@each_shape
+@pytest.mark.parametrize("affine", [True, False])
+def test_layer_norm(fast: Any, shape: Any, layout: Any, affine: bool):
+    x, dz = layout(draw(shape) * 2 + 3), layout(draw(shape, 4))
+    for count in range(1, len(shape) + 1):
+        last = shape[len(shape) - count :]
+        if numpy.prod(last) < 2:
+            continue
+        weight, bias = (draw(last, 5), draw(last, 6)) if affine else (None, None)
+        vectors = [None if v is None else wide(v) for v in (weight, bias)]
+        found = fast.layer_norm(x, weight, bias, count, EPS)
+        wanted = CPU.layer_norm(wide(x), *vectors, count, EPS)
+        for ours, theirs in zip(found, wanted):
+            near(ours, theirs, 3e-6)
+        gradients = fast.layer_norm_grad(dz, x, weight, found[1], found[3], count)
+        exact = CPU.layer_norm_grad(wide(dz), wide(x), vectors[0], wanted[1], wanted[3], count)
+        for ours, theirs in zip(gradients, exact):
+            if ours is not None:
+                near(ours, theirs, 1e-5)
+
+
+def test_a_large_mean_costs_no_digits(fast: Any):
+    x = (numpy.arange(1000, dtype=numpy.float32).reshape(2, 500) % 7) + 1e6  # exact in float32
+    z, mean, var, _ = fast.layer_norm(x, None, None, 1, EPS)
+    numpy.testing.assert_allclose(mean, wide(x).mean(1), rtol=1e-7)
+    numpy.testing.assert_allclose(var, wide(x).var(1), rtol=1e-4)
+    near(z, CPU.layer_norm(wide(x), None, None, 1, EPS)[0], 1e-4)
