@@ -17,6 +17,7 @@ from tensorgrad.commands import check as check_command
 from tensorgrad.commands import graph as graph_command
 from tensorgrad.commands import inspect as inspect_command
 from tensorgrad.commands import summary as summary_command
+from tensorgrad.commands import warmup as warmup_command
 from tensorgrad.errors import TensorgradError
 from tensorgrad.train.recipes import DATASETS, MODELS, NAMES, Recipe, find_recipe
 from tensorgrad.version import __version__
@@ -29,6 +30,7 @@ examples:
   tensorgrad summary vgg16                     the layers of VGG-16 with what each costs
   tensorgrad inspect runs/lenet5-digits/model.safetensors   a page that looks inside a trained network
   tensorgrad check                             check every derivative of the library against differences
+  tensorgrad warmup                            compile the fast kernels now, not when they are first needed
 
 `tensorgrad COMMAND --help` explains each command.
 """
@@ -164,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
     summary_command.add(_command(commands, "summary", "print the table of a network", summary_command.EPILOG))
     inspect_command.add(_command(commands, "inspect", "look inside a trained network", inspect_command.EPILOG))
     check_command.add(_command(commands, "check", "check derivatives against differences", check_command.EPILOG))
+    warmup_command.add(_command(commands, "warmup", "compile the kernels for this processor", warmup_command.EPILOG))
     return top
 
 

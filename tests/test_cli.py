@@ -393,12 +393,48 @@ def test_every_example_of_the_help_is_a_command_that_is_understood(capsys):
     parser = cli.parser()
     examples = re.findall(
         r"^  tensorgrad (.+?)(?:   .*)?$",
-        cli.OVERVIEW + cli.TRAINING + cli.graph_command.EPILOG + cli.summary_command.EPILOG,
+        cli.OVERVIEW + cli.TRAINING + cli.graph_command.EPILOG + cli.summary_command.EPILOG + cli.warmup_command.EPILOG,
         re.MULTILINE,
     )
     assert len(examples) >= 8
     for example in examples:
         parser.parse_args(example.split("|")[0].split())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="Numba is not installed: `run.py setup fast`")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_warmup_shows_what_it_does(quiet, capsys, monkeypatch):
+    """Everything is compiled, and a line says so, with others before it that say how far it is; a second time it is quick."""
+    from tensorgrad.backend import compiled
+
+    monkeypatch.setattr(compiled, "numba_works", lambda: True)  # whatever TENSORGRAD_FAST says
+    assert cli.main(["warmup", "--quiet"] if quiet else ["warmup"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    count = len(compiled.kernels_of_all())
+    assert re.fullmatch(rf"{count} kernels ready after \d+\.\d s", last)
+    assert all(kernel.compiled for kernel in compiled.kernels_of_all())
+    assert len(lines) == (0 if quiet else 10)
+    assert quiet or (lines[-1].startswith(f"{count}/{count} numba_") and re.match(rf"\d+/{count} numba_", lines[0]))
+    assert compiled.warmup() < 0.5
+
+
+def test_warmup_on_a_terminal_moves_a_bar(capsys):
+    from tensorgrad.commands import warmup
+
+    for done in (1, 2, 4):
+        warmup._on_terminal(done, 4, "numba_rows.total")
+    *moves, last = capsys.readouterr().out.split("\r")
+    assert moves[1].startswith("[#######.......................] 1/4 numba_rows.total") and not moves[1].endswith("\n")
+    assert last.startswith(f"[{'#' * 30}] 4/4") and last.endswith("\n")
+
+
+def test_warmup_without_compiled_kernels_says_why(capsys, monkeypatch):
+    from tensorgrad.backend import compiled
+
+    monkeypatch.setattr(compiled, "numba_works", lambda: False)
+    monkeypatch.setattr(compiled, "why_not", lambda: "TENSORGRAD_FAST is 0")
+    assert cli.main(["warmup"]) == 2
+    assert "nothing to compile: TENSORGRAD_FAST is 0" in capsys.readouterr().err
 
 
 def test_version(capsys):

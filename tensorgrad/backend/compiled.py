@@ -55,31 +55,44 @@ def numba_works() -> bool:
 _warming = threading.Event()
 
 
-def warmup(background: bool = False) -> float:
+def warmup(background: bool = False, progress: Callable[[int, int, str], None] | None = None) -> float:
     """Compile all kernels for this processor, or read them from Numba's cache on disk; the seconds it took.
 
     The first process on a machine takes a minute or less for it, later ones about a second; without it each kernel is
     compiled when it is first needed. With background=True a thread does it, meanwhile NumPy's kernels serve (so results
-    may change in the last digits when it is done), and 0.0 is returned at once.
+    may change in the last digits when it is done), and 0.0 is returned at once. progress(done, count, name) is called after
+    every kernel. On the command line it is `tensorgrad warmup`.
     """
     if not numba_works():
         return 0.0
     start = time.perf_counter()
     if background:
         _warming.set()
-        threading.Thread(target=_compile_all, daemon=True, name="tensorgrad-warmup").start()
+        threading.Thread(target=_compile_all, args=(progress,), daemon=True, name="tensorgrad-warmup").start()
         return 0.0
-    _compile_all()
+    _compile_all(progress)
     return time.perf_counter() - start
 
 
-def _compile_all() -> None:
+#: The files with kernels on vector registers, numba_*.py.
+WITH_KERNELS = "direct winograd depthwise batch rows points curves lines matrix update team".split()
+
+
+def kernels_of_all() -> list[Any]:
+    """The kernels on vector registers of all files, compiled or not."""
+    for file in WITH_KERNELS:
+        importlib.import_module(f"tensorgrad.backend.numba_{file}")
+    importlib.import_module("tensorgrad.backend.numba_tile").tiles()
+    return list(importlib.import_module("tensorgrad.backend.numba_simd").kernels)
+
+
+def _compile_all(progress: Callable[[int, int, str], None] | None = None) -> None:
     try:
-        for file in ("direct", "winograd", "depthwise", "batch", "rows", "points", "curves", "lines", "matrix", "update", "team"):
-            importlib.import_module(f"tensorgrad.backend.numba_{file}")
-        importlib.import_module("tensorgrad.backend.numba_tile").tables()
-        for kernel in importlib.import_module("tensorgrad.backend.numba_simd").kernels:
+        kernels = kernels_of_all()
+        for done, kernel in enumerate(kernels, 1):
             assert kernel.address
+            if progress is not None:
+                progress(done, len(kernels), kernel.name)
     finally:
         _warming.clear()
 

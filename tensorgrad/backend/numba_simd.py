@@ -130,7 +130,7 @@ def ordered_kernel(function: Callable[..., None]) -> Kernel:
 
 
 def inline(function: Callable[..., Any]) -> Any:
-    """A helper of kernels, compiled into each of them."""
+    """A function that kernels use, compiled into each of them."""
     if numba is None:
         return function
     return numba.njit(function, fastmath=set(FREEDOM), error_model="numpy", boundscheck=False)

@@ -89,7 +89,7 @@ def _work(team, parts):  # type: ignore[no-untyped-def]
 
 
 def _serve(team, thread, rounds):  # type: ignore[no-untyped-def]
-    """A helper's side: take parts of one job after the other, until `rounds` of waiting brought none or the team stops."""
+    """A worker's side: take parts of one job after the other, until `rounds` of waiting brought none or the team stops."""
     waited = 0
     while waited < rounds and not read(team, STOP):
         if _take_parts(team, thread):

@@ -49,6 +49,11 @@ ROWS_OF_SCRATCH = 56
 TABLE = (LONGEST + 1) * 16
 
 
+def tiles() -> list[Kernel]:
+    """All tiles of this register's width, compiled or not."""
+    return [_tile(kind, n, vectors) for (width, kind, vectors), rows in ROWS.items() if width == lanes() for n in rows]
+
+
 @functools.cache
 def tables() -> np.ndarray[Any, Any]:
     """How to compute any number of rows: (kind, vectors, rows left, (rows of the next tile, its address)), int64.

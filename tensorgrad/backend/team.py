@@ -1,9 +1,9 @@
 """The threads that compute kernels of numba_*.py together: a job is handed over in about a microsecond.
 
-A helper waits for work in machine code, without the interpreter's lock, for up to a millisecond after its last job; then it sleeps
+A worker waits for work in machine code, without the interpreter's lock, for up to a millisecond after its last job; then it sleeps
 until it is woken (some 50 microseconds). How a job is shared is told in numba_team.py. One job runs at a time: a
 second thread of the user's that comes meanwhile computes its job alone, with the same parts and so the same results. A
-forked child makes helpers of its own. The number of threads is that of `tensorgrad.backend.parallel`.
+forked child makes workers of its own. The number of threads is that of `tensorgrad.backend.parallel`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 from tensorgrad.backend import parallel
 from tensorgrad.backend.memory import aligned
 
-#: Rounds of waiting before a helper sleeps, about a millisecond.
+#: Rounds of waiting before a worker sleeps, about a millisecond.
 ROUNDS = 20_000
 #: Parts of a job per thread: more than one, so that a thread that is held up delays the others less.
 PARTS = 4
 
 
 class _Team:
-    """`threads` - 1 helpers and the caller."""
+    """`threads` - 1 workers and the caller."""
 
     def __init__(self, threads: int) -> None:
         from tensorgrad.backend import numba_team as code
@@ -38,21 +38,21 @@ class _Team:
         self.address = self.memory.ctypes.data
         self.busy = threading.Lock()
         self.rounds = ROUNDS if threads <= parallel.available() else 0
-        # one lock a helper, held while it has to sleep: a tenth of what a semaphore of Python's costs
+        # one lock a worker, held while it has to sleep: a tenth of what a semaphore of Python's costs
         self.beds = [threading.Lock() for _ in range(threads - 1)]
         for bed in self.beds:
             bed.acquire()
         self.asleep = [True] * (threads - 1)
-        self.helpers: list[threading.Thread] = []
+        self.workers: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Make the helpers, once."""
+        """Make the workers, once."""
         for number in range(self.threads - 1):
-            helper = threading.Thread(target=self.help, args=(number,), daemon=True, name=f"tensorgrad-{number + 1}")
-            helper.start()
-            self.helpers.append(helper)
+            worker = threading.Thread(target=self.serve, args=(number,), daemon=True, name=f"tensorgrad-{number + 1}")
+            worker.start()
+            self.workers.append(worker)
 
-    def help(self, number: int) -> None:
+    def serve(self, number: int) -> None:
         serve, stop = self.code.serve, self.code.STOP
         bed, asleep = self.beds[number], self.asleep
         while not self.memory[stop]:
@@ -67,7 +67,7 @@ class _Team:
                 asleep[number] = False
 
     def wake(self) -> None:
-        """Get the helpers out of bed that sleep."""
+        """Get the workers out of bed that sleep."""
         for number, is_asleep in enumerate(self.asleep):
             if is_asleep:
                 self.asleep[number] = False
@@ -76,7 +76,7 @@ class _Team:
 
     def run(self, kernel: Any, arguments: Any, count: int, parts: int) -> None:
         memory, code = self.memory, self.code
-        if not self.helpers:
+        if not self.workers:
             self.start()
         memory[code.KERNEL] = kernel.address
         memory[code.ARGUMENTS] = arguments
@@ -85,11 +85,11 @@ class _Team:
         code.work(self.address, parts)
 
     def stop(self) -> None:
-        """Send the helpers home, for good."""
+        """Send the workers home, for good."""
         self.memory[self.code.STOP] = 1
         self.wake()
-        for helper in self.helpers:
-            helper.join(timeout=1.0)
+        for worker in self.workers:
+            worker.join(timeout=1.0)
 
 
 _team: _Team | None = None

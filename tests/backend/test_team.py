@@ -49,7 +49,7 @@ def test_every_item_is_computed_once(number: int, threads):
 
 
 def test_many_jobs_one_after_the_other(threads):
-    """Helpers that come late, or fall asleep in between, must not take parts of a job that is over."""
+    """Workers that come late, or fall asleep in between, must not take parts of a job that is over."""
     import time
 
     threads(4)
@@ -113,7 +113,7 @@ def test_a_forked_child_has_threads_of_its_own():
     assert run(program) == "7 2097152"
 
 
-def test_a_program_ends_while_helpers_wait():
+def test_a_program_ends_while_workers_wait():
     assert run("print(backend.add(x, x)[0])") == "2.0"
 
 
