@@ -137,18 +137,19 @@ def _from_file(name: str, options: argparse.Namespace) -> tuple[Any, Any]:
     import numpy
 
     from tensorgrad.data.dataset import TensorDataset
+    from tensorgrad.io.errors import CheckpointError
+    from tensorgrad.io.files import read_npz
     from tensorgrad.tensor import Tensor
 
-    with open(name, "rb") as file:
-        try:
-            stored = numpy.load(file, allow_pickle=False)
-            x, y = stored["x"][: options.limit], stored["y"][: options.limit]
-            classes = [str(c) for c in stored["classes"]] if "classes" in stored else None
-        except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
-            raise ArgumentError(
-                f"tensorgrad inspect: {name} is no .npz file with arrays x (N, C, H, W) and y (N): {error}"
-            ) from error
-    if x.ndim != 4 or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
+    try:
+        stored = read_npz(name)
+        x, y = stored["x"][: options.limit], stored["y"][: options.limit]
+        classes = [str(c) for c in stored["classes"]] if "classes" in stored else None
+    except (CheckpointError, KeyError, IndexError, TypeError) as error:
+        raise ArgumentError(
+            f"tensorgrad inspect: {name} is no .npz file with arrays x (N, C, H, W) and y (N): {error}"
+        ) from error
+    if x.ndim != 4 or x.dtype.kind not in "biuf" or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
         raise ArgumentError(
             f"tensorgrad inspect: {name}: x has shape {x.shape}, y {y.shape}; needed are (N, C, H, W) and (N)"
         )

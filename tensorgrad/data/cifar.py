@@ -25,6 +25,8 @@ _PIXELS = 3 * 32 * 32
 _MAX_DOWNLOAD = 256 << 20  # the archives have 170 MB
 _MAX_UNPACKED = 512 << 20  # of all that an archive may claim to hold
 _MAX_MEMBERS = 64
+_ROOM = 16 << 20  # bytes that are taken out of any archive
+_MOST_PACKED = 50  # and beyond that, how many times its size; the real ones pack to nine tenths
 _CHUNK = 1 << 20
 
 
@@ -132,6 +134,9 @@ class CIFAR10(ImageDataset):
         """The files of these names and sizes, wherever in the archive they lie. Nothing is written to the disk."""
         found: dict[str, bytes] = {}
         unpacked = 0
+        needed, size = sum(sizes.values()), path.stat().st_size
+        if needed > max(_ROOM, _MOST_PACKED * size):
+            raise CifarError(f"{path}: has {size} bytes; {self.archive}, with {needed} inside, cannot be so small")
         try:
             with gzip.open(path, "rb") as stream, tarfile.open(fileobj=_Sips(stream), mode="r:") as archive:  # type: ignore[call-overload]
                 for number, member in enumerate(archive):

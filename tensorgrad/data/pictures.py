@@ -18,7 +18,13 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 # the readers that those files need, and no others: some of Pillow's start programs
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "MPO")
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
+# A few bytes can claim millions of pixels of one colour, and get them: so many are given to every file, 2048 x 2048, and
+# beyond them only so many for each of its bytes. A photograph has less than ten, a drawing less than twenty.
+ROOM = 1 << 22
+PIXELS_PER_BYTE = 32
+MAX_SCANS = 100  # of a JPEG, each of which goes over all the pixels again; a progressive one has ten or so
 MAX_FILE_BYTES = 64 << 20
+_CHUNK = 1 << 20
 # the ways in which zipfile fails on archives that are damaged, or made to fail it
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -44,7 +50,7 @@ def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: s
 
     path: the file, or one that is open. mode: Pillow's, to convert to; None leaves it. name: of an open file, for errors.
     Raises FileNotFoundError, and PictureError for a file that is no image, is damaged or cut off, or claims to have
-    more than `MAX_PIXELS` pixels.
+    more than `MAX_PIXELS` pixels, or more than `ROOM` and yet more than `PIXELS_PER_BYTE` for each byte it has.
     """
     image_module = pillow.library()
     where = str(path) if name is None else name
@@ -53,15 +59,57 @@ def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: s
         file: Any = Path(path).open("rb") if isinstance(path, (str, Path)) else path
         with file:
             try:
+                size = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                _check_pixels(*_webp_size(file.read(30)), size)  # Pillow would ask for their memory on opening already
+                file.seek(0)
                 image = image_module.open(file, formats=_FORMATS)
-                if image.width * image.height > MAX_PIXELS:
-                    raise PictureError(f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are accepted")
+                _check_pixels(image.width, image.height, size)
+                if image.format in ("JPEG", "MPO"):
+                    _check_scans(file)
                 image.load()
                 return image if mode is None or image.mode == mode else image.convert(mode)
             except MemoryError:
                 raise
             except Exception as error:  # a reader fails in many ways on a file made to fail it
                 raise PictureError(f"{where}: cannot be read as an image ({error or type(error).__name__})") from error
+
+
+def _check_pixels(width: int, height: int, size: int) -> None:
+    """Refuse a file of `size` bytes that claims more pixels than such a file should have."""
+    pixels = width * height
+    if pixels > MAX_PIXELS:
+        raise PictureError(f"has {width} x {height} pixels; at most {MAX_PIXELS} are accepted")
+    if pixels > max(ROOM, PIXELS_PER_BYTE * size):
+        raise PictureError(
+            f"has {width} x {height} pixels in {size} bytes; at most {PIXELS_PER_BYTE} for each byte are accepted; save it "
+            "with less compression, or smaller"
+        )
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """(width, height) that a WebP file begins by telling; (0, 0) for other files. (RFC 9649, sections 2.5 to 2.7.)"""
+    if len(start) < 30 or start[:4] != b"RIFF" or start[8:12] != b"WEBP":
+        return 0, 0
+    if start[12:16] == b"VP8X":
+        return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
+    if start[12:16] == b"VP8L":  # 14 bits each, behind a byte of signature
+        sizes = int.from_bytes(start[21:25], "little")
+        return 1 + (sizes & 0x3FFF), 1 + (sizes >> 14 & 0x3FFF)
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    """Refuse a JPEG of very many scans, which are a few bytes each and take the time of a whole picture."""
+    here = file.tell()
+    file.seek(0)
+    scans, last = 0, b""
+    while chunk := file.read(_CHUNK):
+        scans += (last + chunk).count(b"\xff\xda")  # in the pixels' own bytes a 0 follows each 255
+        last = chunk[-1:]
+    file.seek(here)
+    if scans > MAX_SCANS:
+        raise PictureError(f"has {scans} scans; at most {MAX_SCANS} are accepted")
 
 
 class Archive:

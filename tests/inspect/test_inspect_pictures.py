@@ -176,6 +176,9 @@ def test_the_command_makes_a_page_that_a_browser_shows(tmp_path, capsys):
         (["nowhere.pt"], "nowhere.pt"),
         (["weights.npz"], "--model"),
         (["weights.npz", "--model", "resnet20"], "does not fit"),
+        (["lenet.npz", "--model", "lenet5", "--data", "pickled.npz"], "pickled.npz is no .npz file with arrays x"),
+        (["lenet.npz", "--model", "lenet5", "--data", "bomb.npz"], "a zip bomb"),
+        (["lenet.npz", "--model", "lenet5", "--data", "nowhere.npz"], "nowhere.npz"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, text):
@@ -183,6 +186,9 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     np.savez("weights.npz", a=np.zeros(3, "float32"))
+    np.savez("lenet.npz", **{name: p.detach().numpy() for name, p in models.get_model("lenet5").state_dict().items()})
+    np.savez("pickled.npz", x=np.array([{}], dtype=object), y=np.zeros(1, int))
+    np.savez_compressed("bomb.npz", x=np.zeros((1, 1, 5000, 5000), "u1"), y=np.zeros(1, int))
     assert main(["inspect", *arguments]) == 2
     assert text in capsys.readouterr().err
 
