@@ -139,13 +139,31 @@ class DataLoader:
         return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
+        return self.iter_from(0)
+
+    def iter_from(self, start: int) -> Iterator[Any]:
+        """An epoch without its first `start` batches, whose samples are not loaded; the rest is as it would have been.
+
+        So a training that was stopped within an epoch goes on at once. The order is drawn and counted off; since every
+        batch has random numbers of its own, those to come are the same. A stream has to be read from its beginning.
+
+        >>> [batch.tolist() for batch in DataLoader([1, 2, 3, 4, 5], batch_size=2).iter_from(1)]
+        [[3, 4], [5]]
+        """
+        if start < 0:
+            raise ArgumentError(f"DataLoader: iter_from({start}); it takes a number of batches, 0 or more")
         # All that is random is drawn here, before the first batch is asked for.
         epoch = Epoch(engine.spawn_seed(self.generator))
         if self._streams:
             tasks = self._requests(epoch)
         else:
             tasks = enumerate(iter(self.sampler if self.batch_sampler is None else self.batch_sampler))  # type: ignore[arg-type]
+            for _ in itertools.islice(tasks, start):
+                pass
         batches = self._load_here(epoch, tasks) if self.num_workers == 0 else self._load_ahead(epoch, tasks)
+        if self._streams:
+            for _ in itertools.islice(batches, start):
+                pass
         return self._pinned(batches) if self.pin_memory else batches
 
     def _requests(self, epoch: Epoch) -> Iterator[tuple[int, Any]]:
@@ -159,7 +177,7 @@ class DataLoader:
 
     def _pinned(self, batches: Iterator[Any]) -> Iterator[Any]:
         if engine.why_not_pinned() is not None:
-            warnings.warn(f"DataLoader: pin_memory=True has no effect: {engine.why_not_pinned()}", stacklevel=3)
+            warnings.warn(f"DataLoader: pin_memory=True has no effect: {engine.why_not_pinned()}", stacklevel=4)
             return batches
         return map(pin_memory, batches)
 

@@ -7,12 +7,13 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy
 
 from tensorgrad.backend import backend_of
+from tensorgrad.data.loader import DataLoader
 from tensorgrad.device import Device
 from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.mode import no_grad
@@ -109,7 +110,7 @@ class Trainer:
         train: a loader, an iterable of batches with a length. validation: batches that the model is tried on after each
         epoch. save: called after every epoch, after every `save_every` steps, and before Stopped is raised, to keep
         `state()`. After `load_state` the training goes on from there; batches of the epoch that were used already are
-        read and dropped. Raises NonFiniteLoss, and Stopped where `stop` was asked to.
+        passed over by a DataLoader, else read and dropped. Raises NonFiniteLoss, and Stopped where `stop` was asked to.
         """
         if len(train) == 0:
             raise ArgumentError("fit: the training set gives no batch; it needs at least one")
@@ -195,10 +196,8 @@ class Trainer:
             done, begin, rate = (self._position[name] for name in ("step", "begin", "rate"))
             figures.loss_sum, figures.correct, figures.images = self._position["figures"]
             set_states(begin, generators)
-        batches = iter(train)
-        if done:  # bring the loader to where it was: it draws its order when it begins
-            for _ in range(done):
-                next(batches)
+        batches = _after(train, done)
+        if done:
             set_states(self._position["now"], generators)
         self.model.train()
         begun = time.perf_counter()
@@ -301,3 +300,13 @@ class Trainer:
         if not self.progress.live:
             parts.append(self.progress.left(metrics.epoch / epochs))
         self.progress.say("  ".join(parts))
+
+
+def _after(train: Any, done: int) -> Iterator[Any]:
+    """The batches of an epoch after the first `done`; the loader draws its order as it did when the epoch began."""
+    if getattr(type(train), "__iter__", None) is DataLoader.__iter__:  # what is written anew must be asked itself
+        return DataLoader.iter_from(train, done)
+    batches = iter(train)
+    for _ in range(done):
+        next(batches)
+    return batches

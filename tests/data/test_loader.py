@@ -134,6 +134,55 @@ def test_a_generator_s_state_repeats_the_epoch():
     assert tensorgrad.get_rng_state() == expected  # a generator of its own leaves the library's alone
 
 
+@pytest.mark.parametrize("start", [0, 1, 5, 7, 9])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_epoch_from_a_batch_on_is_the_rest_of_the_epoch(way, start):
+    data = Subset(Digits(transform=PREPARE), range(100))
+    loader = DataLoader(data, batch_size=16, shuffle=True, **WAYS[way])
+    for _ in range(2):  # and leaves the next epoch as it would have been
+        state = tensorgrad.get_rng_state()
+        whole = values(loader)
+        after = tensorgrad.get_rng_state()
+        tensorgrad.set_rng_state(state)
+        assert_same(values(loader.iter_from(start)), whole[start:])
+        assert tensorgrad.get_rng_state() == after
+
+
+@pytest.mark.parametrize("way", THREADS)
+def test_what_is_passed_over_is_not_loaded(way):
+    asked = []
+    data = Items(20, lambda index: asked.append(index) or index)
+    found = [batch.tolist() for batch in DataLoader(data, batch_size=4, **THREADS[way]).iter_from(3)]
+    assert found == [[12, 13, 14, 15], [16, 17, 18, 19]] and sorted(asked) == list(range(12, 20))
+    asked.clear()
+    assert list(DataLoader(data, batch_size=None, **THREADS[way]).iter_from(18)) == [18, 19]
+    assert sorted(asked) == [18, 19]
+    with pytest.raises(ValueError, match=r"iter_from\(-1\)"):
+        DataLoader(data).iter_from(-1)
+
+
+def test_a_sampler_that_draws_as_it_goes_is_counted_off_at_once():
+    """What it drew for the batches passed over must not be drawn between those that come."""
+
+    class Drawing:
+        def __iter__(self):
+            return (int(tensorgrad.randint(0, 20, (1,)).item()) for _ in range(12))
+
+        def __len__(self):
+            return 12
+
+    loader = DataLoader(Items(20), batch_size=3, sampler=Drawing())
+    tensorgrad.manual_seed(4)
+    whole, states = [], []
+    for batch in loader:
+        whole.append(batch.tolist())
+        states.append(tensorgrad.get_rng_state())
+    tensorgrad.manual_seed(4)
+    rest = loader.iter_from(2)
+    assert tensorgrad.get_rng_state() == states[1]
+    assert [batch.tolist() for batch in rest] == whole[2:]
+
+
 @pytest.mark.parametrize("way", THREADS)
 def test_training_between_batches_does_not_change_them(way):
     data = TensorDataset(tensor(np.arange(12)))

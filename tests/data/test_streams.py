@@ -154,3 +154,12 @@ def test_chained_streams_in_workers():
     data = ChainDataset([Count(3), Count(4)])
     batches = [batch.tolist() for batch in DataLoader(data, 4, num_workers=2)]
     assert sorted(flat(batches)) == [0, 0, 1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_from_a_batch_on_a_stream_is_read_and_dropped(way):
+    """Its samples have no numbers: what comes later depends on what was read before."""
+    loader = DataLoader(Count(23), batch_size=3, **WAYS[way])
+    whole = [batch.tolist() for batch in loader]
+    for start in (0, 2, len(whole), len(whole) + 3):
+        assert [batch.tolist() for batch in loader.iter_from(start)] == whole[start:]

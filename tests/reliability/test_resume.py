@@ -55,6 +55,53 @@ def test_a_run_stopped_after_a_step_goes_on_bit_for_bit(tmp_path, expected, stop
     assert tiny_job.digest(tiny_job.run(tmp_path / "c")) == expected
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["passed over", "read and dropped"])
+def test_batches_that_were_used_already_are_not_loaded_again(tmp_path, expected, own):
+    """But by a loader whose iteration somebody wrote anew, which only that can tell."""
+
+    class Own(type(tiny_job.build(Generator(11))[1])):
+        def __iter__(self):
+            yield from super().__iter__()
+
+    class Counting:
+        def __init__(self, data):
+            self.data, self.asked = data, 0
+
+        def __getitem__(self, index):
+            self.asked += 1
+            return self.data[index]
+
+        def __len__(self):
+            return len(self.data)
+
+    def trained(stop_at, state=None):
+        trainer, loader, check = tiny_job.build(Generator(11))
+        data = Counting(loader.dataset)
+        loader = (Own if own else type(loader))(data, batch_size=5, shuffle=True, generator=loader.generator)
+        if state is not None:
+            trainer.load_state(state)
+
+        class StopAt:
+            def check(self):
+                if trainer.steps_done == stop_at:
+                    raise Stopped(signal.SIGTERM)
+
+        trainer.stop = StopAt()
+        kept = []
+        try:
+            trainer.fit(loader, tiny_job.EPOCHS, check, None, lambda: kept.append(trainer.state()))
+        except Stopped:
+            pass
+        return trainer, data.asked, kept[-1]
+
+    steps, batch = 6, 5  # of an epoch; samples of a step
+    _, asked, state = trained(2 * steps + 4)
+    assert asked == (2 * steps + 4) * batch
+    trainer, asked, _ = trained(None, state)
+    assert tiny_job.digest(trainer) == expected
+    assert asked == (steps * tiny_job.EPOCHS - 2 * steps - (0 if own else 4)) * batch
+
+
 def test_a_finished_run_has_nothing_left_to_do(tmp_path, expected):
     assert tiny_job.digest(tiny_job.run(tmp_path / "c")) == expected
     assert tiny_job.digest(tiny_job.run(tmp_path / "c")) == expected
