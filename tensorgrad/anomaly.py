@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-import zlib
 from typing import Any
 
 import numpy
@@ -13,6 +12,7 @@ from tensorgrad.backend import backend_of
 from tensorgrad.errors import GraphError
 from tensorgrad.mode import layer_path
 from tensorgrad.primitive import Primitive, observers
+from tensorgrad.storage import checksum
 from tensorgrad.tensor import Tensor
 
 _check_nan = True
@@ -105,7 +105,7 @@ def _checksums(saved: Any) -> list[int | None]:
     for value in saved if type(saved) is list else ():
         array = value.array if isinstance(value, Tensor) else value
         is_here = isinstance(array, numpy.ndarray)
-        found.append(zlib.crc32(numpy.ascontiguousarray(array).view(numpy.uint8).data) if is_here else None)
+        found.append(checksum(array) if is_here else None)
     return found
 
 

@@ -94,7 +94,7 @@ def _plain(data: Any) -> Any:
 def as_tensor(data: Any, dtype: Any = None, device: Place = None) -> Tensor:
     """A Tensor of `data`, on its own memory where that is possible."""
     if isinstance(data, Tensor) or is_array(data):
-        z = data if isinstance(data, Tensor) else Tensor(data)
+        z = data if isinstance(data, Tensor) else Tensor(data).shared_with_numpy()
         z = z if dtype is None else cast(z, dtype)
         return z if device is None else z.to(device)
     return tensor(data, dtype=dtype, device=device)
@@ -112,7 +112,7 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is seen by the other."""
     if not isinstance(array, numpy.ndarray):
         raise OperandError(f"from_numpy: got a {type(array).__name__}; it takes a NumPy array")
-    return Tensor(array)
+    return Tensor(array).shared_with_numpy()
 
 
 def made(device: Place, make: Callable[[ArrayBackend], Any], requires_grad: bool = False) -> Tensor:

@@ -28,7 +28,8 @@ from tensorgrad.backend import array_types, backend_of, register
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import DeviceError, DtypeError, GraphError, ShapeError, TensorgradError
 from tensorgrad.mode import Scope, mode
-from tensorgrad.tensor import Extra, Storage, Tensor
+from tensorgrad.storage import Storage
+from tensorgrad.tensor import Extra, Tensor
 
 # Called as observer(primitive, inputs, outputs) for every application, recorded or not. Empty and free by default.
 observers: list[Callable[[Primitive, tuple[Any, ...], tuple[Tensor, ...]], None]] = []
@@ -79,10 +80,11 @@ class Freed(Deferred):
 class NodeExtra:
     """What few nodes have: values saved after a change in place, a shared output, tangents."""
 
-    __slots__ = ("dual", "hooks", "origin", "output_storage", "output_tangents", "versions")
+    __slots__ = ("dual", "hooks", "origin", "output_storage", "output_tangents", "sums", "versions")
 
     def __init__(self) -> None:
         self.versions: dict[int, int] = {}  # position in saved -> version, where it was not 0
+        self.sums: dict[int, int] = {}  # position in saved -> checksum, where NumPy has the memory
         self.output_storage: Storage | None = None
         self.dual: set[int] = set()  # levels at which an input carried a tangent: backward runs the rules on Tensors
         self.output_tangents: dict[int, Tensor] | None = None
@@ -308,8 +310,13 @@ class Primitive:
                 f"{self.name}: an input was made under inference_mode and cannot be recorded; use .clone() outside of it"
             )
         for position, value in enumerate(self.saved):
-            if isinstance(value, Tensor) and value._version:
-                self.make_extra().versions[position] = value._version
+            if isinstance(value, Tensor) and value.extra is not None and value.extra.storage is not None:
+                storage = value.extra.storage
+                if storage.version:
+                    self.make_extra().versions[position] = storage.version
+                noted = storage.sum_of(value.array)
+                if noted is not None:
+                    self.make_extra().sums[position] = noted
 
     def make_extra(self) -> NodeExtra:
         if self.extra is None:
@@ -439,12 +446,30 @@ class Primitive:
         needed = 0 if self.extra is None else self.extra.versions.get(index, 0)
         if version != needed:
             assert value.extra is not None and value.extra.storage is not None
-            self._refuse_changed(f"its input {self.inputs[self.keeps[index]]}", value.shape, value.extra.storage)
+            self._refuse_changed(self._saved_name(index), value.shape, value.extra.storage)
+        if value.is_lent:
+            storage = value.storage
+            noted = None if self.extra is None else self.extra.sums.get(index)
+            if storage.changed_by_numpy(value.array, noted):
+                self._refuse_changed_by_numpy(self._saved_name(index))
 
     def _check_output(self) -> None:
         storage = None if self.extra is None else self.extra.output_storage
-        if storage is not None and storage.version:
-            self._refuse_changed("its result", None, storage)
+        if storage is not None:
+            if storage.version:
+                self._refuse_changed("its result", None, storage)
+            if storage.changed_by_numpy(None, None):
+                self._refuse_changed_by_numpy("its result")
+
+    def _saved_name(self, index: int) -> str:
+        place = index if self.bilinear else self.keeps[index]
+        return f"its input {self.inputs[place]}" if self.inputs else f"its input {place}"
+
+    def _refuse_changed_by_numpy(self, what: str) -> None:
+        raise GraphError(
+            f"{self.name}: {what} is needed for the gradient, but was changed behind tensorgrad's back, through a NumPy array "
+            "on the same memory (x.numpy(), or the array it was made from); change a copy"
+        )
 
     def _refuse_changed(self, what: str, shape: Any, storage: Storage) -> None:
         of_shape = "" if shape is None else f" of shape {shape}"
@@ -553,8 +578,18 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 
 def _put_on_tape(cls: type[Primitive], variadic: bool) -> None:
-    """tape.name(*inputs, *settings); with any number of inputs tape.name(inputs, *settings)."""
+    """tape.name(*inputs, *settings); with any number of inputs tape.name(inputs, *settings).
+
+    Refuses a name that another module's primitive has: the rules of others, which call it, would silently compute something
+    else. The same module may define its class anew, as a notebook does.
+    """
     count = len(cls.inputs)
+    holder = getattr(tape, cls.name, None)
+    if holder is not None and getattr(holder, "__module__", "") != cls.__module__:
+        raise TypeError(
+            f"primitive {cls.__name__}: {cls.name!r} is on the tape already, from {getattr(holder, '__module__', 'the tape')}, "
+            "and its derivatives are computed with it by others; give the class another name"
+        )
 
     def apply(*arguments: Any) -> Any:
         if variadic:
@@ -562,6 +597,7 @@ def _put_on_tape(cls: type[Primitive], variadic: bool) -> None:
         return cls(*arguments[count:])(*arguments[:count])
 
     apply.__name__ = apply.__qualname__ = cls.name
+    apply.__module__ = cls.__module__
     setattr(tape, cls.name, apply)
 
 

@@ -6,7 +6,6 @@ and the tape is in `tensorgrad.primitive`.
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -16,29 +15,12 @@ from tensorgrad.backend import backend_of, is_array, stored
 from tensorgrad.device import Device
 from tensorgrad.dtypes import DType, get_default_dtype, is_floating
 from tensorgrad.errors import ArgumentError, DeviceError, DtypeError, GraphError, OperandError, ShapeError
+from tensorgrad.storage import Storage
 
 if TYPE_CHECKING:
     from tensorgrad.methods import Methods  # the signatures of what tensorgrad.ops.methods attaches
 else:
     Methods = object
-
-
-class Storage:
-    """The memory that a Tensor and its views share: how often it was changed in place, by whom, and who looks at it."""
-
-    __slots__ = ("version", "views", "writer")
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.writer = ""
-        self.views: list[weakref.ref[Tensor]] = []  # in order of creation, so that a parent comes before its views
-
-    def add_view(self, view: Tensor) -> None:
-        """Remember a view; the dead ones are swept out whenever the list has doubled."""
-        views = self.views
-        if len(views) >= 8 and len(views) & (len(views) - 1) == 0:
-            views[:] = [ref for ref in views if ref() is not None]
-        views.append(weakref.ref(view))
 
 
 class Extra:
@@ -241,8 +223,11 @@ class Tensor(Methods):
         if not isinstance(value, Tensor):
             raise OperandError(f"data: got {type(value).__name__}; assign a Tensor")
         self.array = value.array
-        self.storage.version += 1  # a node that saved this Tensor would take the new values for the old ones
-        self.storage.writer = "data = value"
+        storage = self.storage
+        storage.version += 1  # a node that saved this Tensor would take the new values for the old ones
+        storage.writer = "data = value"
+        if storage.lent is not None or value.is_lent:
+            storage.lent = []  # older nodes refuse by the version, newer ones note what they save
 
     @property
     def storage(self) -> Storage:
@@ -258,6 +243,17 @@ class Tensor(Methods):
     def _version(self) -> int:
         """How often its memory was changed in place."""
         return 0 if self.extra is None or self.extra.storage is None else self.extra.storage.version
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether NumPy has its memory, and may change it unseen."""
+        return self.extra is not None and self.extra.storage is not None and self.extra.storage.lent is not None
+
+    def shared_with_numpy(self) -> Tensor:
+        """Note that its memory is an array that NumPy has too; returns self."""
+        if isinstance(self.array, ndarray) and self.storage.lent is None:
+            self.storage.lent = []
+        return self
 
     def make_extra(self) -> Extra:
         """Its Extra, made if it has none."""
@@ -302,12 +298,12 @@ class Tensor(Methods):
     def numpy(self, *, force: bool = False) -> numpy.ndarray:
         """The values as a NumPy array on the same memory; only for a Tensor on the CPU that needs no gradient, unless
         forced: then detached and moved first."""
-        if force:
-            return backend_of(self.array).to_host(self.array)  # type: ignore[no-any-return]
-        if self.tracked:
+        if self.tracked and not force:
             raise GraphError("numpy(): this Tensor requires grad; use .detach().numpy()")
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" and not force:
             raise DeviceError(f"numpy(): this Tensor is on '{self.device}'; use .cpu().numpy()")
+        if isinstance(self.array, ndarray):
+            self.storage.lend(self.array)
         values: numpy.ndarray = backend_of(self.array).to_host(self.array)
         return values
 

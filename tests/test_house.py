@@ -20,7 +20,7 @@ FLOORS = (
     ("errors", "dtypes", "device", "mode", "version", "handles", "locks", "backends", "jit"),
     ("backend",),
     ("random", "cuda"),
-    ("primitive", "tensor", "printing", "anomaly", "gradient_hooks", "saved"),
+    ("primitive", "tensor", "storage", "printing", "anomaly", "gradient_hooks", "saved"),
     ("ops",),
     ("creation", "linalg", "sampling"),
     ("autodiff", "gradcheck", "special", "autograd", "func"),

@@ -98,6 +98,46 @@ def test_a_primitive_is_checked_when_it_is_defined():
         )
 
 
+@pytest.mark.parametrize("name", ["Exp", "Conv2d", "Sum", "Matmul", "Relu_grad", "Name"])
+def test_a_primitive_of_a_user_does_not_take_the_place_of_the_library_s(name):
+    """The rules of other primitives call these names: their derivatives would silently become something else."""
+    rules = {
+        "forward": lambda self, x: x,
+        "jvp": lambda self, dx: dx,
+        "vjp": lambda self, dz: dz,
+        "__doc__": "z = x",
+        "__module__": "somebody.s",
+    }
+    with pytest.raises(TypeError, match=rf"primitive {name}: '\w+' is on the tape already.*another name"):
+        type(name, (Primitive,), rules)
+    x = tg.tensor([2.0], requires_grad=True)
+    (g,) = grad(x.exp().sum(), x, create_graph=True)
+    assert g.item() == pytest.approx(np.exp(2.0))
+
+
+def test_a_module_may_define_its_own_primitive_anew():
+    """As a notebook does when a cell runs again; somebody else's module may not."""
+    found = []
+    for factor in (2.0, 3.0):
+
+        class Times(Linear):
+            """z = factor x"""
+
+            by = factor
+
+            def forward(self, x: Any) -> Any:
+                return self.by * x
+
+            def vjp(self, dz: Any) -> Any:
+                return backend_of(dz).times(dz) if isinstance(dz, tg.Tensor) else self.by * dz
+
+        x = tg.tensor(1.0, requires_grad=True)
+        found.append((Times()(x).item(), grad(Times()(x), x, create_graph=True)[0].item()))
+    assert found == [(2, 2), (3, 3)]
+    with pytest.raises(TypeError, match="'times' is on the tape already"):
+        type("Times", (Times,), {"__doc__": "z = x", "__module__": "somebody.s"})
+
+
 def test_what_is_read_off_a_class():
     assert Exp.name == "exp" and Exp.inputs == ("x",) and Exp.keeps == (-1,)
     conv = type(

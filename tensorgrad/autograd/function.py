@@ -33,6 +33,7 @@ class Context:
         self._saved: tuple[Any, ...] = ()
         self._for_jvp: tuple[Any, ...] | None = None
         self._versions: list[int] = []
+        self._sums: list[int | None] = []  # where NumPy has the memory
         self._dirty: tuple[Tensor, ...] = ()
         self._not_differentiable: tuple[Tensor, ...] = ()
         self._materialize = True
@@ -85,6 +86,7 @@ class _Result:
         self.array = x.array
         self.storage = x.storage
         self.version = x.storage.version
+        self.noted = x.storage.sum_of(x.array)
 
 
 class FunctionCall(Primitive):
@@ -160,12 +162,17 @@ class FunctionCall(Primitive):
         if isinstance(value, _Result):
             if value.storage.version != value.version:
                 self._refuse_changed("its result", value.array.shape, value.storage)
+            if value.storage.changed_by_numpy(value.array, value.noted):
+                self._refuse_changed_by_numpy("its result")
             z = Tensor(value.array)
             z.tracked = True
             z.node = self if len(self.layouts) == 1 else _output(self, value.position)
             return z
         if isinstance(value, Tensor) and value._version != self.context._versions[position]:
             self._refuse_changed("a saved Tensor", value.shape, value.storage)
+        if isinstance(value, Tensor) and value.is_lent:
+            if value.storage.changed_by_numpy(value.array, self.context._sums[position]):
+                self._refuse_changed_by_numpy("a saved Tensor")
         return value
 
 
@@ -339,6 +346,7 @@ def _record(
     made = {id(x): position for position, pair in enumerate(pairs) for x in pair}
     given = {id(x) for x in args} - dirty
     context._versions = [x._version if isinstance(x, Tensor) else 0 for x in context._saved]
+    context._sums = [x.storage.sum_of(x.array) if isinstance(x, Tensor) and x.is_lent else None for x in context._saved]
     context._saved = tuple(
         _Result(made[id(x)], pairs[made[id(x)]][0]) if id(x) in made and id(x) not in given else packed(x)
         for x in context._saved

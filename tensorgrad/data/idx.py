@@ -90,7 +90,10 @@ def _read(file: IO[bytes] | gzip.GzipFile, path: Path, max_bytes: int, sha256: s
         digest.update(numbers)
         if digest.hexdigest() != sha256:
             raise IdxError(f"{path}: sha256 of the uncompressed bytes is {digest.hexdigest()}, needed {sha256}")
-    array = np.frombuffer(numbers, dtype).reshape(shape)  # writable: a bytearray is its memory
+    try:
+        array = np.frombuffer(numbers, dtype).reshape(shape)  # writable: a bytearray is its memory
+    except ValueError as error:  # a 0 among sizes whose product NumPy cannot count
+        raise IdxError(f"{path}: declares shape {shape}, which no array has ({error})") from error
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

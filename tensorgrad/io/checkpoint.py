@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", os.fspath(path)) from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, ValueError) as error:  # the latter for shapes that no array has
         raise _not_whole(os.fspath(path), error) from error
     if tensors is None:
         with open(path, "rb") as whole:
@@ -111,7 +111,10 @@ def _array(name: str, entry: Mapping[str, Any], origin: str) -> numpy.ndarray:
         values = numpy.frombuffer(bytearray(entry["data"]), _NUMPYS[kind])
     else:
         raise CheckpointError(f"load: {name!r} in {origin} has the dtype {kind}; a file can hold {_DTYPES}, bfloat16")
-    return values.reshape(entry["shape"])
+    try:
+        return values.reshape(entry["shape"])
+    except ValueError as error:  # more dimensions than NumPy has, or a 0 among sizes whose product it cannot count
+        raise CheckpointError(f"load: {name!r} in {origin} has a shape that no array has ({error})") from error
 
 
 def _not_whole(origin: str, error: Exception) -> CheckpointError:

@@ -170,7 +170,10 @@ def _read_npy(file: IO[bytes], origin: str, size: int | None = None, kinds: str 
     raw = file.read(count * dtype.itemsize)
     if len(raw) != count * dtype.itemsize:
         raise CheckpointError(f"load: {origin} is cut off: {len(raw)} bytes of {count * dtype.itemsize}")
-    values = numpy.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if is_fortran else "C")
+    try:
+        values = numpy.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if is_fortran else "C")
+    except ValueError as error:  # more dimensions than NumPy has, or a 0 among sizes whose product it cannot count
+        raise CheckpointError(f"load: {origin} claims the shape {shape}, which no array has ({error})") from error
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -21,7 +21,8 @@ from tensorgrad.ops.operands import as_tensor, cast, scalar_like, tensors
 from tensorgrad.ops.scatter import Scattered
 from tensorgrad.ops.shape import Identity, clone
 from tensorgrad.primitive import View
-from tensorgrad.tensor import Storage, Tensor
+from tensorgrad.storage import Storage
+from tensorgrad.tensor import Tensor
 
 # Called as observer(x, z, operation) after the values of z were written into x without being recorded. Empty and free.
 write_observers: list[Callable[[Tensor, Tensor, str], None]] = []

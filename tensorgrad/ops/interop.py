@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from tensorgrad.backend import backend_for, backend_of
 from tensorgrad.device import Device
 from tensorgrad.errors import DeviceError, DtypeError, GraphError, OperandError
@@ -36,7 +38,7 @@ def from_dlpack(ext_tensor: Any, *, device: str | Device | None = None, copy: bo
             raise DeviceError(
                 f"from_dlpack: the array is on DLPack's device {number}; we know the CPU (1) and CUDA (2)"
             )
-        z = Tensor(backend_for(DEVICES[number]).from_dlpack(ext_tensor))
+        z = Tensor(backend_for(DEVICES[number]).from_dlpack(ext_tensor)).shared_with_numpy()
     moved = z if device is None else to_device(z, device)
     if copy is False and moved is not z:
         raise OperandError(f"from_dlpack: copy=False, but the array has to move to '{device}'")
@@ -49,6 +51,8 @@ def dlpack(self: Tensor, **settings: Any) -> Any:
         raise GraphError("__dlpack__: this Tensor requires grad; use .detach()")
     if self.array.dtype.kind == "V":
         raise DtypeError("__dlpack__: NumPy cannot hand out bfloat16; use .float()")
+    if isinstance(self.array, numpy.ndarray):
+        self.storage.lend(self.array)
     return backend_of(self.array).to_dlpack(self.array, **settings)
 
 

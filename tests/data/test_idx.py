@@ -139,6 +139,12 @@ def test_a_declared_size_takes_no_memory_before_it_is_there(write):
         read_idx(write(overflow))
 
 
+def test_sizes_that_no_array_has(write):
+    """One of them is 0, so there is nothing to read; but NumPy does not count so far."""
+    with pytest.raises(IdxError, match="which no array has"):
+        read_idx(write(encode(ARRAY[:0], shape=(0, 2**32 - 1, 2**32 - 1))))
+
+
 def test_a_missing_file_is_the_system_s_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "nothing")

@@ -218,6 +218,26 @@ def test_storages_of_safetensors_that_overlap():
     assert refused(struct.pack("<Q", len(text)) + text + bytes(24), "load") < 5e6
 
 
+@pytest.mark.parametrize("shape", [(0, 2**62, 2**40), (0, 2**62, 2), (1,) * 70], ids=["0 of many", "0 of two", "70"])
+def test_shapes_that_no_array_has(tmp_path, shape):
+    """A 0 among them makes any size fit the bytes that are there; NumPy refuses it all the same."""
+    count = 0 if 0 in shape else 4
+    text = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, count]}}).encode()
+    npy = io.BytesIO()
+    np.lib.format.write_array_header_1_0(npy, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    body = items(w=tensor(shape=shape, strides=(1,) * len(shape)))
+    for content in (
+        struct.pack("<Q", len(text)) + text + bytes(count),
+        npy.getvalue() + bytes(count),
+        zipped(body, SIX),
+        old(body, SIX),
+    ):
+        assert refused(content, "load") < 5e6
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(CheckpointError, match="load"):
+            tg.load(tmp_path / "file")
+
+
 def test_a_header_that_claims_to_be_huge():
     assert refused(struct.pack("<Q", 2**63) + b"{" + bytes(100), "load") < 5e6
     with pytest.raises(CheckpointError):

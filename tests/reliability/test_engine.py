@@ -82,6 +82,127 @@ def test_anomaly_mode_finds_a_change_through_numpy(part):
             z.backward()
 
 
+# what NumPy is given of a Tensor, or gives it: (the Tensor, the array)
+
+
+def lent(give):
+    def make():
+        y = fresh() * 1.0
+        return y, give(y)
+
+    return make
+
+
+def taken(take):
+    def make():
+        array = np.array([1.0, 2.0, 3.0], dtype="float32")
+        return take(array).requires_grad_(), array
+
+    return make
+
+
+ALIASES_OF_NUMPY = {
+    "numpy": lent(lambda y: y.detach().numpy()),
+    "numpy of data": lent(lambda y: y.data.numpy()),
+    "numpy, forced": lent(lambda y: y.numpy(force=True)),
+    "asarray": lent(lambda y: np.asarray(y.detach())),
+    "a view's": lent(lambda y: y.detach()[:2].numpy()),
+    "the second of two": lent(lambda y: (y.detach()[:1].numpy(), y.detach()[:2].numpy())[1]),
+    "dlpack": lent(lambda y: np.from_dlpack(y.detach()).view()),
+    "from_numpy": taken(tg.from_numpy),
+    "as_tensor": taken(tg.as_tensor),
+    "asarray of an array": taken(tg.asarray),
+    "from_dlpack": taken(tg.from_dlpack),
+}
+WRITES = {
+    "one value": lambda a: a.__setitem__(1, 9.0),
+    "another order": lambda a: a.__setitem__(slice(0, 2), a[:2][::-1].copy()),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("alias", ALIASES_OF_NUMPY)
+def test_a_change_through_numpy_is_refused(alias, write):
+    """Without anomaly mode: memory that NumPy has is compared with a checksum."""
+    y, array = ALIASES_OF_NUMPY[alias]()
+    if not array.flags.writeable:
+        pytest.skip("this NumPy exports DLPack read-only")
+    z = (y * y).sum()
+    z.backward(retain_graph=True)  # unchanged, it is fine
+    WRITES[write](array)
+    with pytest.raises(RuntimeError, match=r"multiply: its input .* behind tensorgrad's back"):
+        z.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="behind tensorgrad's back"):
+        grad(z, y, create_graph=True)
+    (y * y).sum().backward()  # what comes later takes the values as they are now
+
+
+@pytest.mark.parametrize("saved", ["the leaf", "a result", "a view", "of a Function"])
+def test_a_change_through_numpy_after_the_saving(saved):
+    """NumPy is given the memory only when the node stands already."""
+    x = fresh()
+    if saved == "the leaf":
+        y, z = x, (x * x).sum()
+    elif saved == "a result":
+        y = x.exp()
+        z = y.sum()
+    elif saved == "a view":
+        y = x * 1.0
+        z = (y[1:] * y[1:]).sum()
+    else:
+        y = x * 1.0
+        z = Square.apply(y).sum()
+    y.detach().numpy()[1] = 9.0
+    with pytest.raises(RuntimeError, match="behind tensorgrad's back"):
+        z.backward()
+
+
+class Square(Function):
+    """x^2, by what it saved."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, dz):
+        (x,) = ctx.saved_tensors
+        return 2.0 * x * dz
+
+
+def test_a_change_through_numpy_where_it_does_no_harm():
+    x = fresh()
+    x.detach().numpy()[0] = 5.0  # before it is saved
+    z, w = (x * x).sum(), Square.apply(x).sum()
+    (z + w).backward()
+    assert x.grad.tolist() == [20, 8, 12]
+    y = x * 2.0  # which keeps x's values for nobody
+    x.detach().numpy()[:] = 0.0
+    y.sum().backward()
+    assert x.grad.tolist() == [22, 10, 14]
+    for _ in range(3):  # descent written with NumPy
+        x.grad = None
+        (x * x).sum().backward()
+        x.detach().numpy()[...] -= 0.5 * x.grad.numpy()
+        assert x.tolist() == [0, 0, 0]
+    x.data = tg.tensor([1.0, 2.0, 3.0])
+    z = (x * x).sum()
+    x.detach().numpy()[0] = 5.0  # the new memory is watched as well
+    with pytest.raises(RuntimeError, match="behind tensorgrad's back"):
+        z.backward()
+
+
+def test_what_numpy_never_had_costs_nothing_and_a_loop_of_views_no_memory():
+    x = tg.ones(1000, 4, requires_grad=True)
+    (x * x).sum().backward()
+    assert x.extra is None
+    rows = x.detach()
+    for i in range(1000):
+        rows[i].numpy()
+    assert len(x.storage.lent) <= 64
+
+
 def test_changes_between_steps_are_fine():
     w = fresh()
     for _ in range(3):
