@@ -10,7 +10,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.autograd import detect_anomaly, grad, jvp
+from tensorgrad.autograd import detect_anomaly, grad, hvp, jvp
 from tensorgrad.autograd.function import Function
 from tensorgrad.utils.checkpoint import checkpoint
 
@@ -562,3 +562,65 @@ def test_a_tangent_that_comes_with_the_cotangent_only_through_a_node_of_several_
         return grad((values * t * t).sum(), x)[0]
 
     assert jvp(slope_without_a_graph, t, dt)[1].tolist() == [600, 2, 40]
+
+
+# what mutants survived; see docs/reliability.md
+
+
+def test_a_value_that_was_detached_since_still_has_its_history_where_it_was_saved():
+    """(3 w)^2 has the second derivative 18, whatever became of 3 w after it was used."""
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    x = w * 3.0
+    z = (x * x).sum()
+    x.detach_()
+    (g,) = grad(z, w, create_graph=True)
+    assert g.tolist() == [18, 36]
+    assert grad(g.sum(), w)[0].tolist() == [18, 18]
+
+
+@pytest.mark.parametrize("which", ["x", "v"])
+def test_a_hessian_times_a_vector_leads_to_whichever_of_the_two_has_a_history(which):
+    """H v = 6 x v for x^3, so its slope is 6 v along x and 6 x along v."""
+    x, v = tg.tensor([1.0, 2.0]), tg.tensor([1.0, 10.0])
+    expected = {"x": [6, 60], "v": [6, 12]}[which]
+    {"x": x, "v": v}[which].requires_grad_()
+    _, product = hvp(lambda x: (x**3).sum(), x, v)
+    assert grad(product.sum(), {"x": x, "v": v}[which])[0].tolist() == expected
+    _, product = hvp(lambda x: (x**3).sum(), x.detach(), v.detach())
+    assert not product.requires_grad
+
+
+@pytest.mark.parametrize("change", ["mul_", "sin_", "pow_"])
+def test_the_slope_of_a_tangent_through_a_change_in_place(change):
+    """f(x) written in place: its tangent is f'(x) dx, and that one's slope f''(x) dx; the former x must still be there."""
+
+    def function(x):
+        y = x * 1.0
+        {"mul_": lambda: y.mul_(y), "sin_": lambda: y.sin_(), "pow_": lambda: y.pow_(3)}[change]()
+        return y.sum()
+
+    x, dx = tg.tensor([1.0, 2.0], requires_grad=True, dtype=tg.float64), tg.tensor([1.0, 10.0], dtype=tg.float64)
+    _, tangent = jvp(function, x, dx)
+    at, along = x.detach().numpy(), dx.numpy()
+    slopes = {"mul_": 2 * along, "sin_": -np.sin(at) * along, "pow_": 6 * at * along}
+    np.testing.assert_allclose(grad(tangent, x)[0].numpy(), slopes[change])
+    (inner,) = jvp(lambda x: jvp(function, x, dx)[1], x.detach(), dx)[1:]
+    np.testing.assert_allclose(inner.item(), (slopes[change] * along).sum())
+
+
+def test_several_results_are_not_recorded_where_nothing_is():
+    x = tg.randn(3, 3, requires_grad=True)
+    for several in (lambda: x.unbind(), lambda: x.split(2), lambda: tg.sort(x)):
+        with tg.no_grad():
+            assert not any(z.requires_grad or z.grad_fn is not None for z in several())
+        with tg.inference_mode():
+            assert not any(z.requires_grad for z in several())
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 5), (1, 1), (2, 5), (5,), (1,), ()])
+@pytest.mark.parametrize("other", [(1, 2, 5), (3, 2, 5), (2, 5)])
+def test_a_broadcast_value_gets_the_sum_over_all_its_places(shape, other):
+    x = tg.ones(*shape, requires_grad=True)
+    (x * tg.ones(*other)).sum().backward()
+    assert x.grad.shape == shape
+    assert (x.grad.numpy() == np.prod(other) / np.prod(shape)).all()
