@@ -1,6 +1,6 @@
 """A training that is killed and goes on: a small network with all that has a state, a checkpoint after every step.
 
-    python tiny_job.py FOLDER [--die-at N]
+    python tiny_job.py FOLDER [--die-at N] [--epochs N]
 
 With --die-at the process kills itself, as SIGKILL would, at the Nth of the moments of saving: before and after every
 opening, flushing, renaming and removing of a file. The last line printed is a digest of the weights and of the history.
@@ -24,7 +24,7 @@ from tensorgrad.train import Checkpoints, StopOnSignal, Trainer, warmup_cosine
 EPOCHS = 4
 
 
-def build(generator):
+def build(generator, epochs=EPOCHS):
     """A trainer with dropout, batch norm, momentum and a schedule, and its loader, shuffled by its own generator."""
     random = np.random.default_rng(7)
     data = TensorDataset(
@@ -34,7 +34,7 @@ def build(generator):
     model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
     loader = DataLoader(data, batch_size=5, shuffle=True, generator=generator)
     optimizer = tg.optim.AdamW(model.parameters(), lr=0.01)
-    schedule = LambdaLR(optimizer, warmup_cosine(EPOCHS * len(loader), 0.2))
+    schedule = LambdaLR(optimizer, warmup_cosine(epochs * len(loader), 0.2))
     return Trainer(model, nn.CrossEntropyLoss(), optimizer, schedule), loader, DataLoader(data, batch_size=30)
 
 
@@ -49,15 +49,15 @@ def digest(trainer):
     return found.hexdigest()
 
 
-def run(folder):
+def run(folder, epochs=EPOCHS):
     """Train from the newest checkpoint in the folder, or from the beginning; returns the trainer."""
-    trainer, loader, check = build(Generator(11))
+    trainer, loader, check = build(Generator(11), epochs)
     checkpoints = Checkpoints(folder)
     state = checkpoints.load()
     if state is not None:
         trainer.load_state(state)
     with StopOnSignal() as trainer.stop:
-        trainer.fit(loader, EPOCHS, check, None, lambda: checkpoints.save(trainer.state(), trainer.steps_done), 1)
+        trainer.fit(loader, epochs, check, None, lambda: checkpoints.save(trainer.state(), trainer.steps_done), 1)
     return trainer
 
 
@@ -83,8 +83,13 @@ def die_at(moment):
     Path.open = wrapped(Path.open)
 
 
+def number_after(option, default):
+    """What follows an option of the command."""
+    return int(sys.argv[sys.argv.index(option) + 1]) if option in sys.argv else default
+
+
 if __name__ == "__main__":
     if "--die-at" in sys.argv:
-        die_at(int(sys.argv[sys.argv.index("--die-at") + 1]))
+        die_at(number_after("--die-at", 0))
     print("ready", flush=True)
-    print(digest(run(sys.argv[1])), flush=True)
+    print(digest(run(sys.argv[1], number_after("--epochs", EPOCHS))), flush=True)
