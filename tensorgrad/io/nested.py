@@ -24,6 +24,7 @@ import numpy
 from tensorgrad.backend import is_array
 from tensorgrad.errors import OperandError
 from tensorgrad.io.errors import CheckpointError
+from tensorgrad.io.unpickle import is_safe_key
 from tensorgrad.tensor import Tensor
 
 _RESERVED = "__metadata__"  # safetensors' own name
@@ -129,13 +130,18 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
             tensors[kind, str(name)] = Tensor(array, requires_grad=kind == "$parameter" and array.dtype.kind == "f")
         return tensors[kind, str(name)]
 
+    def safe(key: Any) -> Any:
+        if not is_safe_key(key):
+            raise CheckpointError(f"load: how {origin} is nested makes no sense: a key is no text or number below 2^61")
+        return key
+
     readers: dict[str, Callable[[Any], Any]] = {
         "$tensor": lambda name: tensor("$tensor", name),
         "$parameter": lambda name: tensor("$parameter", name),
         "$array": array_of,
         "$tuple": lambda items: tuple(visit(x) for x in items),
-        "$set": lambda items: {visit(x) for x in items},
-        "$dict": lambda pairs: {visit(key): visit(x) for key, x in pairs},
+        "$set": lambda items: {safe(visit(x)) for x in items},
+        "$dict": lambda pairs: {safe(visit(key)): visit(x) for key, x in pairs},
         "$float": float,
         "$bytes": lambda text: base64.b64decode(text, validate=True),
     }

@@ -8,6 +8,7 @@ so that nothing of the file's choosing is ever imported or called.
 from __future__ import annotations
 
 import pickletools
+import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -15,6 +16,16 @@ from tensorgrad.io.errors import CheckpointError, ForbiddenError
 
 #: Keys and members of sets; anything else could be made to hash for ever.
 _PLAIN = (str, bytes, int, float, type(None))
+
+#: Whole numbers from here on share their hashes with smaller ones: a dict of some hundred thousand that were chosen so
+#: would take hours to fill.
+_MODULUS = sys.hash_info.modulus
+
+
+def is_safe_key(key: Any) -> bool:
+    """Whether a key of a file's choosing, or a tuple of them, can go into a dict without having been made to collide."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(isinstance(part, _PLAIN) and (not isinstance(part, int) or abs(part) < _MODULUS) for part in parts)
 
 
 class Built:
@@ -200,6 +211,8 @@ class _Machine:
     # the memo
 
     def op_binput(self, place: int) -> None:
+        if not is_safe_key(place):
+            raise ForbiddenError(f"load: the pickle in {self.origin} numbers its values in a way that no program does")
         value = self.top(object)
         self.memo[place] = value
         if isinstance(value, Unfinished):
@@ -258,11 +271,10 @@ class _Machine:
         self.stack.append(frozenset(self.plain(value) for value in self.pop_to_mark()))
 
     def plain(self, key: Any) -> Any:
-        parts = key if isinstance(key, tuple) else (key,)
-        if not all(isinstance(part, _PLAIN) for part in parts):
+        if not is_safe_key(key):
             raise ForbiddenError(
-                f"load: {self.origin} has a key of type {type(key).__name__}; keys may be texts, numbers and tuples of "
-                "them"
+                f"load: {self.origin} has a key of type {type(key).__name__}; keys may be texts, numbers below 2^61 and "
+                "tuples of them"
             )
         return key
 

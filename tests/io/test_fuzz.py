@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import struct
+import sys
+import time
 import tracemalloc
 import zipfile
 
@@ -192,6 +194,27 @@ def test_many_tensors_of_one_storage_take_no_more_than_a_multiple():
     body = items(**{f"w{i}": tensor(held, shape=(250_000,), strides=(1,)) for i in range(1000)})
     content = zipped(body, {"0": bytes(500_000)})
     assert refused(content, "too many copies of the same values") < 40e6
+
+
+@pytest.mark.parametrize("way", ["keys of a pickle", "places of a pickle", "keys of a safetensors", "a set"])
+def test_numbers_that_were_chosen_to_collide(way):
+    """Multiples of 2^61 - 1 all hash to 0 in Python: to put 800,000 of them into a dict takes forty minutes."""
+    numbers = [n * sys.hash_info.modulus for n in range(1, 60_000)]
+    if way.endswith("a pickle"):
+        if way.startswith("keys"):
+            pairs = b"".join(b"\x8a\x0a" + n.to_bytes(10, "little", signed=True) + b"N" for n in numbers)
+            body = b"\x80\x02}(" + pairs + b"u."
+        else:
+            body = b"\x80\x02]" + b"".join(b"p%d\n" % n for n in numbers) + b"."
+        content = zipped(body, {})
+    else:
+        skeleton = {"$set": numbers} if way == "a set" else {"$dict": [[n, None] for n in numbers]}
+        nested = json.dumps({"tensorgrad.nested": skeleton})
+        text = json.dumps({"__metadata__": {"tensorgrad": nested}}).encode()
+        content = struct.pack("<Q", len(text)) + text
+    begun = time.process_time()
+    assert refused(content, r"below 2\^61|in a way that no program does") < 20 * len(content)
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
