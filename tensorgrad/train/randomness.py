@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from tensorgrad.errors import ArgumentError, StateError
+from tensorgrad.errors import ArgumentError, StateError, TensorgradError
 from tensorgrad.random import Generator, default_generator
 
 
@@ -38,20 +38,26 @@ def get_states(generators: Iterable[Any] = ()) -> dict[str, Any]:
 def set_states(states: dict[str, Any], generators: Iterable[Any] = ()) -> None:
     """Continue from the states of `get_states`, of the same generators in the same order."""
     generators = list(generators)
-    if len(generators) != len(states["generators"]):
-        raise StateError(
-            f"set_states: the states are of {len(states['generators'])} generators, but there are {len(generators)} now; "
-            "give the loader and its sampler the generators they had"
-        )
-    default_generator.set_state(states["tensorgrad"])
-    for generator, state in zip(generators, states["generators"]):
-        if isinstance(generator, Generator):
-            generator.set_state(state)
-        else:
-            generator.bit_generator.state = copy.deepcopy(state)
-    numpy.random.set_state(states["numpy"])  # noqa: NPY002
-    version, words, rest = states["python"]
-    python_random.setstate((version, tuple(words), rest))
+    try:
+        theirs = len(states["generators"])
+        if len(generators) != theirs:
+            raise StateError(
+                f"set_states: the states are of {theirs} generators, but there are {len(generators)} now; give the loader and "
+                "its sampler the generators they had"
+            )
+        default_generator.set_state(states["tensorgrad"])
+        for generator, state in zip(generators, states["generators"]):
+            if isinstance(generator, Generator):
+                generator.set_state(state)
+            else:
+                generator.bit_generator.state = copy.deepcopy(state)
+        numpy.random.set_state(states["numpy"])  # noqa: NPY002
+        version, words, rest = states["python"]
+        python_random.setstate((version, tuple(words), rest))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, TensorgradError):
+            raise
+        raise StateError(f"set_states: these are no states of random numbers ({error!r}); they are damaged") from error
 
 
 def _state_of(generator: Any) -> dict[str, Any]:

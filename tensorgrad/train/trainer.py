@@ -25,6 +25,9 @@ from tensorgrad.train.progress import Progress
 from tensorgrad.train.randomness import generators_of, get_states, set_states
 from tensorgrad.train.stop import StopOnSignal, Stopped
 
+# of a state
+_PARTS = ("model", "optimizer", "scheduler", "scaler", "steps_done", "history", "position")
+
 
 class Trainer:
     """Trains a classifier: for each batch, loss, gradients, a step of the optimiser, a step of the schedule.
@@ -84,6 +87,17 @@ class Trainer:
         """Continue from a state: `fit` with the same arguments then goes on as if it had never stopped."""
         if not isinstance(state, dict) or state.get("version") != 1:
             raise StateError("load_state: this is no state of a training that this version can continue")
+        missing = [name for name in _PARTS if name not in state]
+        if missing:
+            raise StateError(f"load_state: the state lacks {', '.join(missing)}; it is damaged, or was changed by hand")
+        position, history, steps_done = state["position"], state["history"], state["steps_done"]
+        needed = ("step", "now", "begin", "rate", "figures") if _step_of(position) else ("step", "now")
+        if _step_of(position) is None or any(name not in position for name in needed) or type(steps_done) is not int:
+            raise StateError("load_state: the state does not say where the training was; it is damaged")
+        try:
+            metrics = [EpochMetrics(**row) for row in history]
+        except TypeError as error:
+            raise StateError(f"load_state: the figures of the epochs make no sense ({error})") from error
         self.model.load_state_dict(state["model"])
         for name, part in (("optimizer", self.optimizer), ("scheduler", self.scheduler), ("scaler", self.scaler)):
             if (part is None) != (state[name] is None):
@@ -91,9 +105,7 @@ class Trainer:
                 raise StateError(f"load_state: the state {there}, this training not: {name}")
             if part is not None:
                 part.load_state_dict(state[name])
-        self.steps_done = state["steps_done"]
-        self.history = [EpochMetrics(**metrics) for metrics in state["history"]]
-        self._position = state["position"]
+        self.steps_done, self.history, self._position = steps_done, metrics, position
         self._continues = True
 
     def fit(
@@ -300,6 +312,12 @@ class Trainer:
         if not self.progress.live:
             parts.append(self.progress.left(metrics.epoch / epochs))
         self.progress.say("  ".join(parts))
+
+
+def _step_of(position: Any) -> int | None:
+    """The steps that were done of an epoch; None where this is no position."""
+    step = position.get("step") if isinstance(position, dict) else None
+    return step if type(step) is int else None
 
 
 def _after(train: Any, done: int) -> Iterator[Any]:

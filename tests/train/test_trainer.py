@@ -228,6 +228,34 @@ def test_a_scaler_scales_and_its_state_is_kept():
         other.load_state({"version": 2})
 
 
+def test_a_state_that_makes_no_sense_is_refused_with_a_reason():
+    """A checkpoint of another version, or one that somebody edited: never a KeyError from the depths."""
+    from tensorgrad.errors import TensorgradError
+
+    def build():
+        model, optimizer = make()
+        return Trainer(model, nn.CrossEntropyLoss(), optimizer), DataLoader(points(), batch_size=5, shuffle=True)
+
+    trainer, loader = build()
+    states = []
+    trainer.fit(loader, 1, save=lambda: states.append(trainer.state()), save_every=3)
+    for state in (states[0], states[-1]):  # within an epoch, and after one
+        position, now = state["position"], state["position"]["now"]
+        broken = [{**state, name: "x"} for name in state]
+        broken += [{key: x for key, x in state.items() if key != name} for name in state]
+        places = [{key: x for key, x in position.items() if key != name} for name in position]
+        places += [{**position, "now": {**now, name: "x"}} for name in now] + [{**position, "step": "1"}, None, {}]
+        broken += [{**state, "position": place} for place in places]
+        for wrong in broken:
+            other, loader = build()
+            with pytest.raises(TensorgradError, match="state"):
+                other.load_state(wrong)
+                other.fit(loader, 2)
+        other, loader = build()
+        other.load_state(state)
+        assert len(other.fit(loader, 2)) == 2
+
+
 def test_fit_again_begins_again():
     model, optimizer = make()
     trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer)
