@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import queue
 import signal
+import struct
 import sys
 import threading
 import time
@@ -24,6 +25,9 @@ import threadpoolctl  # type: ignore[import-untyped]
 from tensorgrad.data import engine
 from tensorgrad.data.fetch import Failure, Fetcher, StreamFetcher, add_note, brief
 from tensorgrad.errors import OperandError
+
+# Before every answer of a process stands which request it answers: the epoch's seed and the number of the batch.
+_HEAD = struct.Struct("<Qq")
 
 # How long closing a loader waits for workers to finish the batch they are at.
 GRACE_SECONDS = 5.0
@@ -213,8 +217,8 @@ class RemoteFetcher:
     def __call__(self, seed: int, number: int, indices: Any) -> Any:
         try:
             self._pipe.send((seed, number, indices))
-            # The answer comes from our own code in a process we started: pickle is safe here.
-            return pickle.loads(self._pipe.recv_bytes())
+            head = self._received()
+            message = self._received() if head == _HEAD.pack(seed, number) else b""
         except (EOFError, OSError) as error:
             self._process.join(GRACE_SECONDS)
             raise RuntimeError(
@@ -223,6 +227,22 @@ class RemoteFetcher:
                 "little memory). With multiprocessing_context='spawn' or 'forkserver' a script must start its work "
                 "under `if __name__ == '__main__':`. num_workers=0 shows an error where it happens"
             ) from error
+        if not message:  # and what follows could be taken for the answer to another request
+            self.kill()
+            raise RuntimeError(
+                f"the process {self._process.pid} sent something that is no answer, at batch {number}, indices "
+                f"{brief(indices)}: does the dataset write to files that are not its own?"
+            )
+        # The answer comes from our own code in a process we started: pickle is safe here.
+        return pickle.loads(message)
+
+    def _received(self) -> bytes:
+        """The next message. A process that died is noticed also where one of its own children still holds the pipe."""
+        while not self._pipe.poll(1.0):
+            if not self._process.is_alive() and not self._pipe.poll(0):
+                raise EOFError("the process has ended")
+        message: bytes = self._pipe.recv_bytes()
+        return message
 
     def forget(self, seed: int) -> None:
         """Have the process let go of a stream's iterator."""
@@ -276,6 +296,7 @@ def _serve(pipe: Any, inherited: Any, fetcher: Any, info: WorkerInfo, init_fn: C
             add_note(error, f"raised on sending batch {number}: what collate_fn returns must be picklable")
             message = pickle.dumps(Failure(error, f"worker {info.id}"))
         try:
+            pipe.send_bytes(_HEAD.pack(seed, number))
             pipe.send_bytes(message)
         except OSError:
             return  # the parent is gone

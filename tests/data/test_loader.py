@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
@@ -134,8 +135,12 @@ def test_a_generator_s_state_repeats_the_epoch():
     assert tensorgrad.get_rng_state() == expected  # a generator of its own leaves the library's alone
 
 
-@pytest.mark.parametrize("start", [0, 1, 5, 7, 9])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way, start",
+    [
+        (way, start) for way in WAYS for start in (0, 1, 5, 7, 9) if start == 5 or way != "2 processes"
+    ],  # they begin slowly
+)
 def test_an_epoch_from_a_batch_on_is_the_rest_of_the_epoch(way, start):
     data = Subset(Digits(transform=PREPARE), range(100))
     loader = DataLoader(data, batch_size=16, shuffle=True, **WAYS[way])
@@ -545,6 +550,56 @@ def test_a_forked_worker_that_misbehaves_is_reported_and_gone(misbehave, kind, t
             seen.append(batch.item())
     assert seen == [0, 1]
     # the fixture finds nobody
+
+
+def writes_where_it_should_not(index):
+    """Into the pipe to the loader, of which it should know nothing."""
+    for pipe in gc.get_objects():
+        if isinstance(pipe, multiprocessing.connection.Connection) and not pipe.closed and pipe.writable:
+            pipe.send_bytes(b"abcd")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "misbehave, text",
+    [
+        (writes_where_it_should_not, r"sent something that is no answer, at batch 2, indices \[2\]"),
+        (lambda index: os.closerange(3, 256), "ended unexpectedly, exit code 0, at batch 2"),
+    ],
+    ids=["garbage", "closes the pipe"],
+)
+def test_what_a_worker_writes_into_pipes_is_not_taken_for_batches(misbehave, text, monkeypatch):
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.5)
+    data = Items(20, lambda index: misbehave(index) if index == 2 else index)
+    loader = DataLoader(data, num_workers=1, multiprocessing_context="fork", timeout=10.0, persistent_workers=True)
+    for at in ("batch 2", "batch 0"):  # and its process is not asked again
+        seen = []
+        with pytest.raises(RuntimeError, match=text if at == "batch 2" else "ended unexpectedly.*at batch 0"):
+            for batch in loader:
+                seen.append(batch.item())
+        assert seen == ([0, 1] if at == "batch 2" else [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_worker_that_dies_is_noticed_though_its_child_holds_the_pipe(tmp_path):
+    def misbehave(index):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+        (tmp_path / "child").write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    data = Items(20, lambda index: misbehave(index) if index == 2 else index)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(RuntimeError, match="exit code -9, at batch 2"):
+            list(DataLoader(data, num_workers=1, multiprocessing_context="fork"))
+        assert time.monotonic() - begun < 20
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
 class Unloadable:
