@@ -2,6 +2,7 @@
 default, in pyproject.toml)."""
 
 import importlib.util
+import random
 import signal
 from functools import cache
 
@@ -32,6 +33,28 @@ def why_no_oracle() -> str | None:
     if importlib.util.find_spec("torch") is None:
         return "PyTorch is not installed: `python3 run.py setup oracle`"
     return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the files, and the tests in each, in an order drawn"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --shuffle: a test that needs another one before it is found out; the seed brings the order back."""
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+    draw = random.Random(seed)
+    files: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = list(files)
+    draw.shuffle(order)
+    for path in order:
+        draw.shuffle(files[path])
+    items[:] = [item for path in order for item in files[path]]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
