@@ -90,7 +90,7 @@ class StandInArray:
     strides = property(lambda self: self._values.strides)
     flags = property(lambda self: Flags(self._values.flags))
     T = property(lambda self: _outside(self._values.T))
-    device = property(lambda self: types.SimpleNamespace(id=0))
+    device = property(lambda self: CUDA.Device(0))
     data = property(lambda self: types.SimpleNamespace(ptr=self._values.__array_interface__["data"][0]))
 
     def __len__(self) -> int:

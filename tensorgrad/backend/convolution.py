@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tensorgrad.backend.windows import Padding, Pair, Tap, chunks, conv2d_output_size, taps
+from tensorgrad.backend.windows import Padding, Pair, chunks, conv2d_output_size, taps
 
 Array = Any
+Geometry = tuple[Pair, Padding, Pair]  # stride, padding, dilation
 
 
 class ConvolutionKernels:
@@ -43,11 +44,11 @@ class ConvolutionKernels:
         xp = self.xp
         outputs = conv2d_output_size(x.shape, w.shape, stride, padding, dilation, groups)
         images, features, kernel = x.shape[0], w.shape[0], w.shape[2:]
-        windows = list(taps(x.shape[2:], kernel, stride, padding, dilation, outputs))
+        geometry = stride, padding, dilation
         weight = summable(xp, w).reshape(groups, features // groups, -1)
         z = xp.empty((images, features, *outputs), x.dtype)
         for some in self._image_chunks(x.shape, kernel, outputs):
-            columns = self._columns(summable(xp, x[some]), kernel, windows, outputs, groups)
+            columns = self._columns(summable(xp, x[some]), kernel, geometry, outputs, groups)
             # (groups, O/groups, K) @ (n, groups, K, OH*OW)
             z[some] = xp.matmul(weight, columns).reshape(-1, features, *outputs)
         return z
@@ -70,16 +71,14 @@ class ConvolutionKernels:
         xp = self.xp
         images, features, outputs = dz.shape[0], dz.shape[1], dz.shape[2:]
         channels, kernel = w.shape[1] * groups, w.shape[2:]
-        windows = list(taps(input_size, kernel, stride, padding, dilation, outputs))
+        geometry = stride, padding, dilation
         weight = summable(xp, w).reshape(groups, features // groups, -1).transpose(0, 2, 1)
         dx = xp.zeros((images, channels, *input_size), weight.dtype)
         for some in self._image_chunks(dx.shape, kernel, outputs):
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (groups, K, O/groups) @ (n, groups, O/groups, OH*OW)
             dcolumns = xp.matmul(weight, part).reshape(part.shape[0], channels, *kernel, *outputs)
-            for tap in windows:
-                dcolumn = dcolumns[:, :, tap.row, tap.column, tap.rows, tap.columns]
-                dx[some, :, tap.input_rows, tap.input_columns] += dcolumn
+            self._from_columns(dcolumns, dx[some], geometry)
         return dx.astype(dz.dtype, copy=False)
 
     def conv2d_weight_grad(
@@ -92,23 +91,28 @@ class ConvolutionKernels:
         xp = self.xp
         features, outputs = dz.shape[1], dz.shape[2:]
         channels = x.shape[1]
-        windows = list(taps(x.shape[2:], kernel_size, stride, padding, dilation, outputs))
+        geometry = stride, padding, dilation
         dw = xp.zeros((features, channels // groups, *kernel_size), summable(xp, dz[:0]).dtype)
         for some in self._image_chunks(x.shape, kernel_size, outputs, dw.size):
-            columns = self._columns(summable(xp, x[some]), kernel_size, windows, outputs, groups)
+            columns = self._columns(summable(xp, x[some]), kernel_size, geometry, outputs, groups)
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (n, groups, O/groups, OH*OW) @ (n, groups, OH*OW, K), summed over the images
             dw += xp.matmul(part, columns.transpose(0, 1, 3, 2)).sum(axis=0).reshape(dw.shape)
         return dw.astype(dz.dtype, copy=False)
 
-    def _columns(self, x: Array, kernel: Pair, windows: list[Tap], outputs: Pair, groups: int) -> Array:
+    def _columns(self, x: Array, kernel: Pair, geometry: Geometry, outputs: Pair, groups: int) -> Array:
         """im2col: (n, C, H, W) -> (n, groups, C/groups * KH * KW, OH * OW), zero where a window lies in the padding."""
         images, channels = x.shape[:2]
         columns = self.xp.zeros((images, channels, *kernel, *outputs), x.dtype)
-        for tap in windows:
+        for tap in taps(x.shape[2:], kernel, *geometry, outputs):
             column = x[:, :, tap.input_rows, tap.input_columns]
             columns[:, :, tap.row, tap.column, tap.rows, tap.columns] = column
         return columns.reshape(images, groups, -1, outputs[0] * outputs[1])
+
+    def _from_columns(self, dcolumns: Array, dx: Array, geometry: Geometry) -> None:
+        """The adjoint, added to a dx of zeros: dcolumns (n, C, KH, KW, OH, OW), dx (n, C, H, W)."""
+        for tap in taps(dx.shape[2:], dcolumns.shape[2:4], *geometry, dcolumns.shape[4:]):
+            dx[:, :, tap.input_rows, tap.input_columns] += dcolumns[:, :, tap.row, tap.column, tap.rows, tap.columns]
 
     def _image_chunks(
         self, x_shape: tuple[int, ...], kernel: Pair, outputs: Pair, results_of_an_image: int = 0

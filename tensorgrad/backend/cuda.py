@@ -8,19 +8,35 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend.array import ArrayBackend
+from tensorgrad.backend.cuda_convolution import CudaConvolutionKernels
+from tensorgrad.backend.cuda_kernels import Compiled
+from tensorgrad.backend.cuda_loss import CudaLossKernels
+from tensorgrad.backend.cuda_normalization import CudaNormalizationKernels
+from tensorgrad.backend.cuda_pooling import CudaPoolingKernels
+from tensorgrad.backend.cuda_scatter import CudaScatterKernels
+from tensorgrad.backend.cuda_update import CudaUpdateKernels
 from tensorgrad.device import Device
 from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import DeviceError, DtypeError
 
 
-class CUDABackend(ArrayBackend):
-    """Kernels on cupy.ndarray."""
+class CUDABackend(
+    CudaConvolutionKernels,
+    CudaPoolingKernels,
+    CudaNormalizationKernels,
+    CudaLossKernels,
+    CudaScatterKernels,
+    CudaUpdateKernels,
+    ArrayBackend,
+):
+    """Kernels on cupy.ndarray: those of our own (cuda_*.cu) where they take the arrays, else those for every array library."""
 
     name = "cuda"
 
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self.array_type = xp.ndarray
+        self.compiled = Compiled(xp) if hasattr(xp, "RawModule") else None
 
     def check_device(self, device: Device) -> None:
         count = self.xp.cuda.runtime.getDeviceCount()

@@ -111,15 +111,6 @@ class NormalizationKernels:
         before = tuple(range(x.ndim - count))
         return dx.reshape(x.shape), (dz * t).sum(axis=before).astype(dz.dtype, copy=False), dz.sum(axis=before)
 
-    def softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
-        """dx = z (dz - sum of z dz), for the result z of softmax."""
-        weighted = z * dz
-        return weighted - z * weighted.sum(axis=axis, keepdims=True)
-
-    def log_softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
-        """dx = dz - e^z sum of dz, for the result z of log_softmax."""
-        return dz - self.xp.exp(z) * dz.sum(axis=axis, keepdims=True)
-
     def logsumexp(self, x: Array, axis: int | tuple[int, ...], keepdims: bool) -> Array:
         """log(sum(e^x)) over axis, of x's dtype; -inf over nothing but -inf, inf where there is an inf.
 
@@ -150,6 +141,15 @@ class NormalizationKernels:
         if z.size:
             z -= xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
         return z.astype(x.dtype, copy=False)
+
+    def softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
+        """z (dz - sum(z dz)) along axis: the cotangent for z = softmax(x), and its tangent from dx in place of dz."""
+        weighted = z * dz
+        return weighted - z * weighted.sum(axis=axis, keepdims=True)
+
+    def log_softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
+        """dz - e^z sum(dz) along axis: the cotangent for z = log_softmax(x)."""
+        return dz - self.xp.exp(z) * dz.sum(axis=axis, keepdims=True)
 
     def _below_greatest(self, x: Array, axis: int) -> Array:
         """x - max(x) along axis, a new array; nan where the maximum is infinite (and no inf - inf is computed)."""

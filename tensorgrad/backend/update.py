@@ -7,6 +7,7 @@ there, and w, dw and the state cross the memory bus once instead of once a line.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tensorgrad.backend.parallel import share
@@ -21,6 +22,10 @@ class UpdateKernels:
     """The formulas, for every array library; the settings are Python's numbers."""
 
     xp: Any
+
+    def gathering(self) -> AbstractContextManager[None]:
+        """Inside, updates may wait for each other; when it is left, all are made. Here each is made at once."""
+        return nullcontext()
 
     def sgd_update(
         self, w: Array, dw: Array, velocity: Array | None, lr: float, momentum: float, factor: float, decay: float,

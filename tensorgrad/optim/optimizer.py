@@ -94,13 +94,17 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p._grad is not None:
-                    self._update(p.array, p._grad.array, group, self.state[p])
-                    storage = p.storage
-                    storage.version += 1
-                    storage.writer = f"{type(self).__name__}.step"
+        first = next((p for group in self.param_groups for p in group["params"] if p._grad is not None), None)
+        if first is None:
+            return loss
+        with backend_of(first.array).gathering():  # on a GPU the updates are made together
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p._grad is not None:
+                        self._update(p.array, p._grad.array, group, self.state[p])
+                        storage = p.storage
+                        storage.version += 1
+                        storage.writer = f"{type(self).__name__}.step"
         return loss
 
     def _update(self, w: Any, dw: Any, group: Group, state: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
-"""The kernels under test, each with its way to the device and back: the shared ones on NumPy, on the stand-in and on a GPU,
-and NumPy's own faster ones."""
+"""The kernels under test, each with its way to the device and back: the shared ones on NumPy and on the stand-in, NumPy's own
+faster ones, and those of a GPU, there and on the processor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 import pytest
+import simulated
 import standin
 
 from tensorgrad.backend import backend_for
@@ -37,7 +38,11 @@ class ForNumpy(OnHost, NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormal
     pass
 
 
-KERNELS = ["shared", "numpy", "standin", pytest.param("cuda", marks=pytest.mark.gpu)]
+#: The CUDA kernels of our own, run by the processor: see simulated.py.
+COMPILED = pytest.param(
+    "compiled", marks=pytest.mark.skipif(simulated.why_not() is not None, reason=str(simulated.why_not()))
+)
+KERNELS = ["shared", "numpy", "standin", COMPILED, pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def kernels_named(name: str) -> Any:
@@ -46,6 +51,8 @@ def kernels_named(name: str) -> Any:
         return Shared()
     if name == "numpy":
         return ForNumpy()
+    if name == "compiled":
+        return simulated.BACKEND
     return standin.BACKEND if name == "standin" else backend_for(name)
 
 

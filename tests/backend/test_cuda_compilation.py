@@ -1,0 +1,119 @@
+"""NVIDIA's own compilers take every kernel, in every dtype, for several generations of GPUs. No GPU is needed.
+
+NVRTC is what CuPy compiles with; it comes with the extra `dev` (nvidia-cuda-nvrtc-cu12, on Linux) or with CuPy. nvcc is used too
+where it is installed. What is made is machine code for the generation named, so that registers and shared memory are seen to suffice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tensorgrad.backend import cuda_kernels
+
+pytestmark = pytest.mark.slow
+
+#: Volta, Turing, Ampere (A100, then GeForce), Ada, Hopper, Blackwell (data centre, then GeForce).
+GENERATIONS = (70, 75, 80, 86, 89, 90, 100, 120)
+SOURCES = [(name, dtype) for name in cuda_kernels.source_names() for dtype in cuda_kernels.TYPES]
+
+
+@functools.cache
+def nvrtc() -> ctypes.CDLL | None:
+    """The library, from the wheels nvidia-cuda-nvrtc-cu12 or -cu13, or from the system's folders."""
+    found = importlib.util.find_spec("nvidia")
+    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
+    libraries = [path for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.1[23]"))]
+    for name in (*map(str, libraries), "libnvrtc.so.13", "libnvrtc.so.12"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue  # not there: the next place
+    return None
+
+
+def generations_of_nvrtc(library: ctypes.CDLL) -> list[int]:
+    count = ctypes.c_int()
+    assert library.nvrtcGetNumSupportedArchs(ctypes.byref(count)) == 0
+    numbers = (ctypes.c_int * count.value)()
+    assert library.nvrtcGetSupportedArchs(numbers) == 0
+    return [number for number in GENERATIONS if number in numbers]
+
+
+def compile_by_nvrtc(library: ctypes.CDLL, text: str, generation: int) -> tuple[int, str, bytes]:
+    """(status, what the compiler says, machine code)."""
+    program = ctypes.c_void_p()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    options = [f"--gpu-architecture=sm_{generation}".encode(), *(option.encode() for option in cuda_kernels.OPTIONS)]
+    status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    size = ctypes.c_size_t()
+    assert library.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0
+    log = ctypes.create_string_buffer(size.value)
+    assert library.nvrtcGetProgramLog(program, log) == 0
+    code = b""
+    if status == 0:
+        assert library.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0
+        buffer = ctypes.create_string_buffer(size.value)
+        assert library.nvrtcGetCUBIN(program, buffer) == 0
+        code = buffer.raw
+    assert library.nvrtcDestroyProgram(ctypes.byref(program)) == 0
+    return status, log.value.decode(), code
+
+
+@pytest.mark.parametrize(("name", "dtype"), SOURCES, ids=lambda value: value)
+def test_nvrtc_compiles(name: str, dtype: str):
+    library = nvrtc()
+    if library is None:
+        pytest.skip("NVRTC is not installed: `python3 run.py setup dev` brings it on Linux")
+    text = cuda_kernels.source(name, dtype)
+    kernels = re.findall(r"^KERNEL (\w+)\(", text, re.MULTILINE)
+    generations = generations_of_nvrtc(library)
+    assert {80, 90} <= set(generations) and kernels
+    for generation in generations:
+        status, said, code = compile_by_nvrtc(library, text, generation)
+        remarks = [line for line in said.split("\n") if line.strip() and "deprecated" not in line]  # of old generations
+        assert (status, remarks) == (0, []), f"sm_{generation}: {said}"
+        for kernel in kernels:
+            assert f".text.{kernel}\0".encode() in code, f"sm_{generation}: {kernel} is not in the machine code"
+
+
+def test_a_mistake_in_a_kernel_is_told():
+    library = nvrtc()
+    if library is None:
+        pytest.skip("NVRTC is not installed: `python3 run.py setup dev` brings it on Linux")
+    wrong = cuda_kernels.source("scatter", "float32").replace("int rows", "int row_count", 1)
+    status, said, _ = compile_by_nvrtc(library, wrong, 80)
+    assert status != 0 and '"rows" is undefined' in said
+
+
+@pytest.mark.parametrize("name", cuda_kernels.source_names())
+def test_nvcc_compiles(name: str, tmp_path: Path):
+    """Without spills: every thread's numbers stay in its registers. For the newest generations that it knows, in float16 and float64."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed")
+    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    generations = [number for number in GENERATIONS if f"compute_{number}\n" in known]
+    assert generations
+    for dtype in ("float16", "float64"):
+        code = tmp_path / f"{dtype}.cu"
+        code.write_text(cuda_kernels.source(name, dtype), encoding="utf-8")
+        command = [
+            nvcc,
+            "-cubin",
+            "-o",
+            str(tmp_path / "out"),
+            f"-arch=sm_{generations[-1]}",
+            "-std=c++17",
+            "-Xptxas=-v",
+        ]
+        done = subprocess.run([*command, str(code)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not [line for line in re.findall(r"(\d+) bytes spill", done.stderr) if line != "0"], done.stderr

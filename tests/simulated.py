@@ -1,0 +1,204 @@
+"""CuPy's RawModule for the stand-in device: the CUDA sources compiled for the processor and run there (cuda_host.h).
+
+What is checked besides the numbers: that every argument has the type that the kernel declares, is contiguous and given by
+value or by address as CuPy would, and that no kernel writes beyond its arrays: each is copied into a larger piece of memory
+whose edges must stay as they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import types
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+import standin
+
+from tensorgrad.backend import cuda_kernels
+
+HOST = Path(__file__).with_name("cuda_host.h")
+EDGE = 256
+COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+
+#: C's type of a pointer's target -> dtype; T and A are added by each source.
+DTYPES = {"unsigned char": "uint8", "int": "int32", "long long": "int64", "unsigned long long": "uint64"}
+KERNEL = re.compile(r"^KERNEL\s+(\w+)\(([^)]*)\)\s*\{(.*?)^\}", re.MULTILINE | re.DOTALL)
+FUNCTION = re.compile(r"^__device__ inline [\w ]*?(\w+)\([^)]*\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+
+
+def why_not() -> str | None:
+    """Why the CUDA sources cannot be run here, or None."""
+    if os.name != "posix" or os.uname().sysname != "Linux":
+        return "the stand-in for a GPU needs Linux (ucontext)"
+    return None if COMPILER else "no C++ compiler is installed"
+
+
+class Parameter(NamedTuple):
+    kind: str
+    pointer: bool
+    constant: bool
+    name: str
+
+
+class Signature(NamedTuple):
+    name: str
+    parameters: list[Parameter]
+    barriers: bool
+
+
+def with_barriers(text: str) -> set[str]:
+    """The names of the functions in which threads wait for each other."""
+    found = {"__syncthreads"}
+    for name, body in FUNCTION.findall(text):  # a function stands below those it calls
+        if found & set(re.findall(r"\w+", body)):
+            found.add(name)
+    return found
+
+
+def signatures(text: str) -> dict[str, Signature]:
+    """Every kernel of a source with what it takes."""
+    text = re.sub(r"//.*", "", text)
+    found, barriers = {}, with_barriers(text)
+    for name, declared, body in KERNEL.findall(text):
+        parameters = []
+        for part in declared.replace("\n", " ").split(","):
+            match = re.fullmatch(r"\s*(const )?([\w ]+?)\s*(\*?)\s*(\w+)\s*", part)
+            assert match, f"{name}: cannot read {part!r}"
+            parameters.append(Parameter(match[2], bool(match[3]), bool(match[1]), match[4]))
+        found[name] = Signature(name, parameters, bool(barriers & set(re.findall(r"\w+", body))))
+    return found
+
+
+def _host_source(text: str) -> str:
+    """The source with an ordinary function `run_KERNEL` for every kernel."""
+    parts = [f'#include "{HOST}"', text]
+    for signature in signatures(text).values():
+        declared, passed = [], []
+        for p in signature.parameters:
+            struct = not p.pointer and p.kind not in ("int", "double")
+            constant = "const " if p.constant else ""
+            declared.append(f"{constant}{p.kind} {'*' if p.pointer or struct else ''}{p.name}")
+            passed.append(f"*{p.name}" if struct else p.name)
+        parts.append(
+            f'extern "C" void run_{signature.name}(int blocks, int threads, {", ".join(declared)}) {{\n'
+            f"    run_on_host(blocks, threads, {str(signature.barriers).lower()}, [&] {{ "
+            f"{signature.name}({', '.join(passed)}); }});\n}}"
+        )
+    return "\n".join(parts)
+
+
+@functools.cache
+def library(text: str) -> ctypes.CDLL:
+    """The source compiled for the processor; kept in the system's folder for temporary files under the name of its text."""
+    assert COMPILER is not None
+    whole = _host_source(text)
+    name = hashlib.sha256((whole + HOST.read_text(encoding="utf-8")).encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"tensorgrad-cuda-on-host-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    built = folder / f"{name}.so"
+    if not built.exists():
+        code, fresh = folder / f"{name}-{os.getpid()}.cpp", folder / f"{name}-{os.getpid()}.so"
+        code.write_text(whole, encoding="utf-8")
+        flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas"]
+        command = [COMPILER, *flags, "-Werror", "-shared", "-fPIC", "-o", str(fresh), str(code)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        fresh.replace(built)  # at once, as other processes may be building it too
+        code.unlink()
+    return ctypes.CDLL(str(built))
+
+
+class Guarded:
+    """A copy of an array between edges that nobody may touch."""
+
+    def __init__(self, values: numpy.ndarray) -> None:
+        self.values = values
+        self.memory = numpy.full(values.nbytes + 2 * EDGE, 0xA5, numpy.uint8)
+        self.memory[EDGE : EDGE + values.nbytes] = values.reshape(-1).view(numpy.uint8)
+        self.address = self.memory.ctypes.data + EDGE
+
+    def back(self, name: str) -> None:
+        """The values into the array they came from."""
+        inside = self.memory[EDGE : EDGE + self.values.nbytes]
+        assert (self.memory[:EDGE] == 0xA5).all(), f"{name} was written to before its beginning"
+        assert (self.memory[EDGE + self.values.nbytes :] == 0xA5).all(), f"{name} was written to beyond its end"
+        self.values[...] = inside.view(self.values.dtype).reshape(self.values.shape)
+
+
+class SimulatedKernel:
+    """One kernel, called as a RawKernel is."""
+
+    def __init__(self, text: str, signature: Signature) -> None:
+        self.signature = signature
+        self.function = getattr(library(text), f"run_{signature.name}")
+        self.function.restype = None
+        typedefs = re.findall(r"^typedef (\w+) (T|A);", text, re.MULTILINE)
+        names = {"half": "float16", "float": "float32", "double": "float64"}
+        self.dtypes = {**DTYPES, **names, **{name: names[kind] for kind, name in typedefs}}
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        assert len(grid) == len(block) == 1 and 0 < grid[0] <= cuda_kernels.MOST_BLOCKS and 0 < block[0] <= 1024
+        given = list(zip(self.signature.parameters, arguments))
+        assert len(arguments) == len(self.signature.parameters), f"{self.signature.name}: {len(arguments)} arguments"
+        guarded: dict[int, Guarded] = {}
+        passed = []
+        for p, value in given:
+            passed.append(self._passed(p, value, guarded))
+        self.function(ctypes.c_int(grid[0]), ctypes.c_int(block[0]), *passed)
+        written = {id(v._values) for p, v in given if isinstance(v, standin.StandInArray) and not p.constant}
+        for p, value in given:
+            if isinstance(value, standin.StandInArray):
+                copy = guarded[value.data.ptr]
+                if id(value._values) in written:
+                    copy.back(f"{self.signature.name}: {p.name}")
+
+    def _passed(self, p: Parameter, value: Any, guarded: dict[int, Guarded]) -> Any:
+        where = f"{self.signature.name}({p.name})"
+        if p.pointer:
+            if type(value) is numpy.uint64 and value == 0:
+                return ctypes.c_void_p(0)
+            assert isinstance(value, standin.StandInArray), f"{where}: got {type(value)}"
+            assert value.dtype == self.dtypes[p.kind], f"{where}: {value.dtype} for {p.kind}"
+            assert value.flags.c_contiguous, f"{where} is not contiguous"
+            if value.data.ptr not in guarded:
+                guarded[value.data.ptr] = Guarded(value._values)
+            return ctypes.c_void_p(guarded[value.data.ptr].address)
+        if p.kind == "int":
+            assert type(value) is numpy.int32, f"{where}: got {type(value)}"
+            return ctypes.c_int(int(value))
+        if p.kind == "double":
+            assert type(value) is float, f"{where}: got {type(value)}"
+            return ctypes.c_double(value)
+        assert type(value) is numpy.ndarray and value.flags.c_contiguous, f"{where}: a struct is a NumPy array"
+        return ctypes.c_void_p(value.ctypes.data)
+
+
+class SimulatedModule:
+    """CuPy's RawModule, as far as it is used."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
+        dtype = "float16" if "typedef half T;" in code else ""
+        if dtype:  # the processor's own way to float16 in place of the GPU's
+            code = code.replace((cuda_kernels.FOLDER / "cuda_half.cuh").read_text(encoding="utf-8"), "")
+        self.code = code
+
+    def get_function(self, name: str) -> SimulatedKernel:
+        return SimulatedKernel(self.code, signatures(self.code)[name])
+
+
+def compiled() -> cuda_kernels.Compiled:
+    """What CUDABackend compiles its kernels with, for the processor."""
+    return cuda_kernels.Compiled(types.SimpleNamespace(RawModule=SimulatedModule))
+
+
+#: The CuPy backend with its own kernels, over the stand-in's arrays.
+BACKEND = standin.StandInBackend(standin.standin)
+BACKEND.compiled = compiled()
