@@ -34,6 +34,7 @@ from tensorgrad.dtypes import (
     short,
     uint8,
 )
+from tensorgrad.errors import OutOfMemoryError
 from tensorgrad.io.files import load, save
 from tensorgrad.mode import (
     enable_grad,
@@ -165,6 +166,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "Device",
     "Generator",
+    "OutOfMemoryError",
     "Tensor",
     "__version__",
     "abs",

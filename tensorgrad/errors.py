@@ -46,6 +46,10 @@ class DeviceError(TensorgradError, RuntimeError):
     """Values on different devices, or a device that is not there."""
 
 
+class OutOfMemoryError(TensorgradError, RuntimeError):
+    """A GPU's memory is used up; PyTorch has it as torch.OutOfMemoryError."""
+
+
 class GraphError(TensorgradError, RuntimeError):
     """A use of the tape that cannot be right: a second backward, a saved value changed in place, ..."""
 

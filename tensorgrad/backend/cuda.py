@@ -7,21 +7,23 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.backend import cuda_errors, cudnn_graphs
 from tensorgrad.backend.array import ArrayBackend
-from tensorgrad.backend.cuda_convolution import CudaConvolutionKernels
+from tensorgrad.backend.cuda_cudnn import CudnnKernels
 from tensorgrad.backend.cuda_kernels import Compiled
 from tensorgrad.backend.cuda_loss import CudaLossKernels
 from tensorgrad.backend.cuda_normalization import CudaNormalizationKernels
 from tensorgrad.backend.cuda_pooling import CudaPoolingKernels
 from tensorgrad.backend.cuda_scatter import CudaScatterKernels
 from tensorgrad.backend.cuda_update import CudaUpdateKernels
+from tensorgrad.backends import cuda as cuda_switches
 from tensorgrad.device import Device
 from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import DeviceError, DtypeError
 
 
 class CUDABackend(
-    CudaConvolutionKernels,
+    CudnnKernels,
     CudaPoolingKernels,
     CudaNormalizationKernels,
     CudaLossKernels,
@@ -33,10 +35,12 @@ class CUDABackend(
 
     name = "cuda"
 
-    def __init__(self, xp: Any) -> None:
+    def __init__(self, xp: Any, cudnn: cudnn_graphs.Cudnn | None = None) -> None:
         super().__init__(xp)
         self.array_type = xp.ndarray
         self.compiled = Compiled(xp) if hasattr(xp, "RawModule") else None
+        self.cudnn = cudnn
+        self._tf32 = False  # CuPy's own choice, but for CUPY_TF32=1
 
     def check_device(self, device: Device) -> None:
         count = self.xp.cuda.runtime.getDeviceCount()
@@ -50,6 +54,15 @@ class CUDABackend(
 
     def device_of(self, x: Any) -> Device:
         return Device(self.name, int(x.device.id))
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        """x y, with TensorFloat-32 where backends.cuda.matmul.allow_tf32 says so."""
+        if cuda_switches.matmul.allow_tf32 is not self._tf32:
+            self._tf32 = cuda_switches.matmul.allow_tf32
+            products = self.xp._core._routines_linalg
+            kind = products.COMPUTE_TYPE_TF32 if self._tf32 else products.COMPUTE_TYPE_DEFAULT
+            products.set_compute_type(numpy.float32, kind)
+        return self.xp.matmul(x, y)
 
     def to_host(self, x: Any) -> numpy.ndarray:
         return self.xp.asnumpy(x)
@@ -69,13 +82,6 @@ class CUDABackend(
 
 
 def load() -> CUDABackend:
-    """The backend, or a DeviceError that says what is missing: CuPy itself or a GPU."""
-    try:
-        import cupy
-    except ImportError as error:
-        raise DeviceError(
-            "device 'cuda': CuPy is not installed; install the extra gpu12 or gpu13 (for CUDA 12 or 13): pip install 'tapegrad[gpu12]'"
-        ) from error
-    if not cupy.cuda.is_available():
-        raise DeviceError("device 'cuda': CuPy finds no NVIDIA GPU on this machine; use device='cpu'")
-    return CUDABackend(cupy)
+    """The backend, or a DeviceError that says what is missing and what to do."""
+    cupy = cuda_errors.cupy_with_a_gpu()
+    return CUDABackend(cupy, cudnn_graphs.load(cupy))

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.errors import DeviceError
+
 Array = Any
 
 FOLDER = Path(__file__).parent
@@ -80,8 +82,9 @@ class Compiled:
         function = self._kernels.get(key)
         if function is None:
             function = self._kernels[key] = self._module(name, like.dtype.name).get_function(kernel)
-        given = tuple(_argument(x) for x in arguments)
-        with like.device:
+        device = like.device
+        given = tuple(_argument(x, kernel, device.id) for x in arguments)
+        with device:
             function((blocks,), (threads,), given)
 
     def _module(self, name: str, dtype: str) -> Any:
@@ -91,12 +94,20 @@ class Compiled:
         return self._modules[key]
 
 
-def _argument(x: Any) -> Any:
-    """As CuPy hands it to the kernel: it would make a Python int a long long, and may take None for no argument at all."""
+def _argument(x: Any, kernel: str, device: int) -> Any:
+    """As CuPy hands it to the kernel: it would make a Python int a long long, and may take None for no argument at all.
+
+    Raises DeviceError for an array on another GPU, whose memory the kernel could not reach.
+    """
     if x is None:
         return NOTHING
     if isinstance(x, int):
         return numpy.int32(x)
+    place = getattr(getattr(x, "device", None), "id", device)  # what NumPy calls a device has no number
+    if place != device:
+        raise DeviceError(
+            f"{kernel}: got arrays on 'cuda:{device}' and 'cuda:{place}'; all must be on one device, move one with .to(device)"
+        )
     return x
 
 

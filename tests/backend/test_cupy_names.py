@@ -18,7 +18,7 @@ import tensorgrad.backend
 NUMPY_ONLY = ("cpu", "numpy_", "numba")
 
 #: What only CuPy has: CUDABackend asks for it where it is there, so the stand-in may do without.
-OF_CUPY_ALONE = {"RawModule"}
+OF_CUPY_ALONE = {"RawModule", "_core"}
 
 needs_cupy = pytest.mark.skipif(
     importlib.util.find_spec("cupy") is None,
@@ -69,7 +69,7 @@ def cupy_names(path: Path) -> set[str]:
             owner = node.value
             if isinstance(owner, ast.Name) and owner.id in ("xp", "cupy"):
                 found.add(".".join(names))
-            elif isinstance(owner, ast.Name) and owner.id == "cuda" and path.stem == "cuda":
+            elif isinstance(owner, ast.Name) and owner.id == "cuda" and path.parent != PACKAGE:
                 found.add(".".join(["cuda", *names]))
             elif isinstance(owner, ast.Attribute) and owner.attr == "xp":
                 found.add(".".join(names))
@@ -80,7 +80,7 @@ def cupy_names(path: Path) -> set[str]:
 
 
 PACKAGE = Path(tensorgrad.backend.__file__).parent
-FILES_OF_CUPY = [*shared_kernel_files(), PACKAGE.parent / "cuda.py"]
+FILES_OF_CUPY = [*shared_kernel_files(), *PACKAGE.parent.glob("cuda.py"), *sorted(PACKAGE.parent.glob("cuda/*.py"))]
 ASKED = sorted({name for path in FILES_OF_CUPY for name in cupy_names(path)})
 
 
