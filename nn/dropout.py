@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorgrad.backend import backend_of
-from tensorgrad.dtypes import float32
 from tensorgrad.errors import OperandError, ShapeError
 from tensorgrad.nn.arguments import probability
 from tensorgrad.nn.module import Module
@@ -33,12 +31,12 @@ def _drop(
     check_floating(operation, input)
     x = input.array
     shape = (*x.shape[:2], *(1,) * (x.ndim - 2)) if features else x.shape
-    backend = backend_of(x)
+    plain = not alpha or chance == 1.0
     # never at p = 1: the numbers are below 1
-    kept = backend.cast(default_generator.uniform(shape, float32, input.device) >= chance, x.dtype)
-    if not alpha or chance == 1.0:
-        if chance < 1.0:
-            kept *= 1.0 / (1.0 - chance)
+    kept = default_generator.kept(
+        shape, chance, 1.0 / (1.0 - chance) if plain and chance < 1.0 else 1.0, x.dtype, input.device
+    )
+    if plain:
         return mul_(input, Tensor(kept)) if inplace else input * Tensor(kept)
     # what is dropped becomes SELU_FLOOR; then an affine map makes mean 0 and variance 1 of it again
     scale = ((1.0 + chance * SELU_FLOOR**2) * (1.0 - chance)) ** -0.5

@@ -1,13 +1,14 @@
 """Random numbers: one seed governs initialisation, dropout, shuffling and augmentation, on every device.
 
 A `Generator` is a NumPy Generator whose state can be read and set. Values are drawn on the host and moved, so that the
-same seed gives the same numbers on the CPU and on a GPU.
+same seed gives the same numbers on the CPU and on a GPU; even numbers are drawn on the GPU itself, the same ones.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,31 +102,60 @@ class Generator:
     @_drawn
     def uniform(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
         """An array of numbers drawn evenly from [0, 1)."""
-        return _moved(self._new(shape, dtype, "random"), device)
+        chosen = as_device(device)
+        backend = backend_for(chosen)
+        streams = self._streams(math.prod(shape)) if chosen.type != "cpu" else []
+        if streams and backend.draws(streams, shape, dtype):
+            with backend.on(chosen):
+                return backend.draw_uniform(streams, shape, dtype)
+        return _moved(self._new(shape, dtype, "random", streams), device)
+
+    @_drawn
+    def kept(
+        self, shape: tuple[int, ...], chance: float, factor: float, dtype: Any, device: str | Device | None = None
+    ) -> Any:
+        """An array of `factor` with probability 1 - chance, else 0: which of the float32 numbers of `uniform` are not below chance."""
+        chosen = as_device(device)
+        backend = backend_for(chosen)
+        streams = self._streams(math.prod(shape)) if chosen.type != "cpu" else []
+        if streams and backend.draws(streams, shape, dtype):
+            with backend.on(chosen):
+                return backend.draw_kept(streams, shape, dtype, chance, factor)
+        numbers = _moved(self._new(shape, numpy.float32, "random", streams), device)
+        kept = backend.cast(numbers >= chance, dtype)
+        if factor != 1.0:
+            kept *= factor
+        return kept
 
     @_drawn
     def normal(self, shape: tuple[int, ...], dtype: Any, device: str | Device | None = None) -> Any:
         """An array of numbers drawn from the standard normal distribution."""
         return _moved(self._new(shape, dtype, "standard_normal"), device)
 
-    def _new(self, shape: tuple[int, ...], dtype: Any, kind: str) -> numpy.ndarray:
+    def _new(self, shape: tuple[int, ...], dtype: Any, kind: str, streams: Any = None) -> numpy.ndarray:
         values = numpy.empty(shape, numpy.float64 if numpy.dtype(dtype).itemsize > 4 else numpy.float32)
-        self.fill(values, kind)
+        self.fill(values, kind, streams=streams)
         return values.astype(dtype, copy=False)
 
-    def fill(self, values: numpy.ndarray, kind: str, factor: float = 1.0, shift: float = 0.0) -> None:
+    def _streams(self, size: int) -> list[numpy.random.Generator]:
+        """What so many numbers are drawn from: this stream itself, or a stream of its own for every piece."""
+        pieces = -(-size // _PIECE)
+        if pieces <= 1:
+            return [self.numpy]
+        seeds = self.numpy.integers(0, 2**63, size=pieces, dtype=numpy.int64)
+        return [numpy.random.default_rng(int(seed)) for seed in seeds]
+
+    def fill(
+        self, values: numpy.ndarray, kind: str, factor: float = 1.0, shift: float = 0.0, streams: Any = None
+    ) -> None:
         """Draw into a contiguous host array of float32 or float64: factor x + shift, x 'random' or 'standard_normal'.
 
         A large one is drawn in pieces, each from a stream of its own, side by side: a network's weights are drawn in the
         time that their memory takes. The numbers do not depend on how many threads there are.
         """
         flat = values.reshape(-1)
-        pieces = -(-flat.size // _PIECE)
-        if pieces > 1:
-            seeds = self.numpy.integers(0, 2**63, size=pieces, dtype=numpy.int64)
-            streams = [numpy.random.default_rng(int(seed)) for seed in seeds]
-        else:
-            pieces, streams = 1, [self.numpy]
+        streams = streams or self._streams(flat.size)
+        pieces = len(streams)
 
         def draw(start: int, stop: int) -> None:
             for number in range(start, stop):

@@ -14,7 +14,7 @@
 #include <vector>
 
 #define __global__
-#define __device__ static
+#define __device__
 #define __shared__ static
 #define __forceinline__ inline
 

@@ -194,6 +194,33 @@ class SimulatedModule:
         return SimulatedKernel(self.code, signatures(self.code)[name])
 
 
+def elementwise_source(declared: tuple[str, str, str], name: str, dtype: str) -> str:
+    """A kernel for arrays of one dtype that does what CuPy's ElementwiseKernel does with these declarations."""
+    given = [part.split()[1] for part in declared[0].split(",")]
+    (result,) = (part.split()[1] for part in declared[1].split(","))
+    arrays = ", ".join([*(f"const T *all_{x}" for x in given), f"T *all_{result}"])
+    values = " ".join(f"T {x} = all_{x}[i];" for x in given)
+    body = f"{values} T {result}; {declared[2]}; all_{result}[i] = {result};"
+    head = cuda_kernels.source("scatter", dtype).partition("// Adding up")[0]
+    return f"{head}\nKERNEL {name}({arrays}, int count) {{\n    FOR_EACH(i, count) {{ {body} }}\n}}\n"
+
+
+class SimulatedElementwise:
+    """CuPy's ElementwiseKernel for float32 and float64."""
+
+    def __init__(self, inputs: str, outputs: str, operation: str, name: str) -> None:
+        self.declared, self.name, self.calls = (inputs, outputs, operation), name, 0
+
+    def __call__(self, *arrays: standin.StandInArray) -> standin.StandInArray:
+        self.calls += 1
+        values = numpy.broadcast_arrays(*(x._values for x in arrays))
+        together = [standin.StandInArray(numpy.array(x, order="C")) for x in values]
+        z = standin.StandInArray(numpy.empty(values[0].shape, arrays[0].dtype))
+        text = elementwise_source(self.declared, self.name, z.dtype.name)
+        SimulatedKernel(text, signatures(text)[self.name])((1,), (32,), (*together, z, numpy.int32(z.size)))
+        return z
+
+
 def compiled() -> cuda_kernels.Compiled:
     """What CUDABackend compiles its kernels with, for the processor."""
     return cuda_kernels.Compiled(types.SimpleNamespace(RawModule=SimulatedModule))

@@ -183,6 +183,12 @@ class ArrayBackend(
     def arange(self, start: Any, stop: Any, step: Any, dtype: Any) -> Array:
         return self.xp.arange(start, stop, step, dtype=dtype)
 
+    # random numbers; a backend that draws itself has draw_uniform and draw_kept
+
+    def draws(self, streams: list[Any], shape: tuple[int, ...], dtype: Any) -> bool:
+        """Whether numbers are drawn here from the host's streams; else the host draws them."""
+        return False
+
     # element by element
 
     def cast(self, x: Array, dtype: Any) -> Array:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend import cuda_errors, cudnn_graphs
-from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.cuda_cudnn import CudnnKernels
+from tensorgrad.backend.cuda_elementwise import CudaElementwiseKernels
 from tensorgrad.backend.cuda_kernels import Compiled
 from tensorgrad.backend.cuda_loss import CudaLossKernels
 from tensorgrad.backend.cuda_normalization import CudaNormalizationKernels
 from tensorgrad.backend.cuda_pooling import CudaPoolingKernels
+from tensorgrad.backend.cuda_random import CudaRandomKernels
 from tensorgrad.backend.cuda_scatter import CudaScatterKernels
 from tensorgrad.backend.cuda_update import CudaUpdateKernels
 from tensorgrad.backends import cuda as cuda_switches
@@ -29,7 +30,8 @@ class CUDABackend(
     CudaLossKernels,
     CudaScatterKernels,
     CudaUpdateKernels,
-    ArrayBackend,
+    CudaRandomKernels,
+    CudaElementwiseKernels,
 ):
     """Kernels on cupy.ndarray: those of our own (cuda_*.cu) where they take the arrays, else those for every array library."""
 

@@ -15,8 +15,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import simulated
 
-from tensorgrad.backend import cuda_kernels
+from tensorgrad.backend import cuda_elementwise, cuda_kernels
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,17 @@ def test_nvrtc_compiles(name: str, dtype: str):
         assert (status, remarks) == (0, []), f"sm_{generation}: {said}"
         for kernel in kernels:
             assert f".text.{kernel}\0".encode() in code, f"sm_{generation}: {kernel} is not in the machine code"
+
+
+@pytest.mark.parametrize("name", cuda_elementwise.OPERATIONS)
+def test_nvrtc_compiles_fused_operations(name: str):
+    library = nvrtc()
+    if library is None:
+        pytest.skip("NVRTC is not installed: `python3 run.py setup dev` brings it on Linux")
+    for dtype in ("float32", "float64"):
+        text = simulated.elementwise_source(cuda_elementwise.OPERATIONS[name], name, dtype)
+        status, said, code = compile_by_nvrtc(library, text, 80)
+        assert (status, said.strip("\0\n ")) == (0, "") and f".text.{name}\0".encode() in code
 
 
 def test_a_mistake_in_a_kernel_is_told():

@@ -136,7 +136,7 @@ def test_every_kernel_has_a_call():
         for name in cuda_kernels.source_names()
         for kernel in simulated.signatures(cuda_kernels.source(name, "float32"))
     }
-    assert kernels == set(CALLS)
+    assert kernels == set(CALLS) | {"random.uniform", "random.kept"}  # tested by themselves
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -196,6 +196,72 @@ def test_too_large_or_empty_is_left_to_the_others(launched: list[str], monkeypat
     assert not GPU.takes(x)
     GPU.softmax(x, 1)
     assert launched == []
+
+
+# element by element
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fused_operations(dtype: str):
+    backend = standin.StandInBackend(standin.standin)
+    backend.fused = backend.fuse(simulated.SimulatedElementwise)
+    x = np.array([-np.inf, -1e4, -2.5, -0.0, 0.0, 1e-3, 3.0, 900.0, np.inf, np.nan], dtype)
+    dz = np.arange(1, 11).astype(dtype)
+    dz[2] = np.nan
+    with np.errstate(all="ignore"):
+        for name, arguments in (("relu_grad", (dz, x)), ("sigmoid", (x,)), ("relu_grad", (dz[:, None], x))):
+            before = backend.fused[name].calls
+            found = getattr(backend, name)(*(GPU.from_host(array) for array in arguments))
+            assert backend.fused[name].calls == before + 1
+            wanted = getattr(TWIN, name)(*arguments)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(GPU.to_host(found), wanted, rtol=1e-6 if dtype == "float32" else 1e-15)
+    assert backend.sigmoid(GPU.from_host(np.arange(3))).dtype == np.float64 and backend.fused["sigmoid"].calls == 1
+
+
+# random numbers
+
+
+@pytest.mark.parametrize("left_over", [False, True], ids=["fresh", "32 bits left over"])
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 5001, (1 << 20) + 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_numbers_drawn_are_those_of_the_host(
+    dtype: str, count: int, left_over: bool, compiled: None, launched: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """To the last bit, one call after the other, whatever was drawn before."""
+    streams = {device: tensorgrad.Generator(5) for device in ("cpu", "standin")}
+    found = {}
+    for device, stream in streams.items():
+        if left_over:
+            stream.numpy.random(dtype=np.float32)
+        calls = [stream.uniform((count,), dtype, device) for _ in range(2)]
+        calls.append(stream.kept((count,), 0.3, 1 / 0.7, np.dtype(dtype), device))
+        calls.append(stream.normal((3,), np.float64, device))
+        found[device] = [GPU.to_host(x) if device == "standin" else x for x in calls]
+    for ours, theirs in zip(found["standin"], found["cpu"]):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    states = [stream.get_state()["state"] for stream in streams.values()]
+    for state in states:
+        state["uinteger"] *= state["has_uint32"]  # what was left over and used means nothing any more
+    assert states[0] == states[1]
+    assert launched == ["random.uniform", "random.uniform", "random.kept"]
+
+
+def test_other_generators_draw_on_the_host(compiled: None, launched: list[str]):
+    stream = tensorgrad.Generator(1)
+    stream.numpy = np.random.Generator(np.random.Philox(3))
+    expected = np.random.Generator(np.random.Philox(3)).random(4, dtype=np.float32)
+    np.testing.assert_array_equal(GPU.to_host(stream.uniform((4,), np.float32, "standin")), expected)
+    assert launched == []
+
+
+def test_dropout_drops_the_same_on_both(compiled: None, launched: list[str]):
+    masks = []
+    for device in ("cpu", "standin"):
+        tensorgrad.manual_seed(11)
+        masks.append(nn.functional.dropout(tensorgrad.ones(4, 9, device=device), 0.4).cpu().numpy())
+    np.testing.assert_array_equal(*masks)
+    assert launched == ["random.kept"] and 0 < (masks[0] == 0).sum() < 36
 
 
 # optimisers
@@ -357,3 +423,27 @@ def test_float16_of_the_processor_rounds_as_numpy_does():
     started(body, x, z, np.int32(wide.size), dtype="float16", blocks=256)
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(standin.standin.asnumpy(z), wide.astype(np.float16))
+
+
+def test_a_recorded_step_draws_and_updates_as_one_that_is_not(compiled: None, launched: list[str]):
+    """Dropout, a loss and an optimiser on the kernels, run as they are and replayed: the same numbers."""
+    found = []
+    for wrap in (lambda step: step, tensorgrad.compile):
+        tensorgrad.manual_seed(2)
+        layer = nn.Linear(6, 4).double().to("standin")
+        optimizer = optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x: Any, target: Any, layer: Any = layer, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(nn.functional.dropout(layer(x), 0.5), target)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run = wrap(step)
+        x, target = tensorgrad.tensor(draw(5, 6)).to("standin"), tensorgrad.tensor(whole(4, 5)).to("standin")
+        found.append([run(x, target).item() for _ in range(5)])
+        if wrap is tensorgrad.compile:
+            assert run.replays == 3 and run.why() == []
+    assert found[0] == found[1]
+    assert launched.count("random.kept") == launched.count("update.sgd") == 10

@@ -18,7 +18,7 @@ import tensorgrad.backend
 NUMPY_ONLY = ("cpu", "numpy_", "numba")
 
 #: What only CuPy has: CUDABackend asks for it where it is there, so the stand-in may do without.
-OF_CUPY_ALONE = {"RawModule", "_core"}
+OF_CUPY_ALONE = {"RawModule", "ElementwiseKernel", "_core"}
 
 needs_cupy = pytest.mark.skipif(
     importlib.util.find_spec("cupy") is None,
@@ -112,6 +112,8 @@ def test_cupy_compiles_as_we_ask_it_to():
     signature = cupy.RawModule.__doc__.partition("\n")[0]
     assert "code=None" in signature and "options=()" in signature
     assert callable(cupy.RawModule.get_function)
+    signature = cupy.ElementwiseKernel.__doc__.partition("\n")[0]
+    assert "(in_params, out_params, operation, name" in signature.replace("str ", "")
     called = cupy.RawKernel.__call__.__doc__
     assert "(self, grid, block, args" in called
     # a NumPy array is handed to a kernel by value, as our structs are
