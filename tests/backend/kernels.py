@@ -12,6 +12,7 @@ import standin
 
 from tensorgrad.backend import backend_for
 from tensorgrad.backend.convolution import ConvolutionKernels
+from tensorgrad.backend.cuda import CUDABackend
 from tensorgrad.backend.normalization import NormalizationKernels
 from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
 from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels
@@ -42,7 +43,12 @@ class ForNumpy(OnHost, NumpyConvolutionKernels, NumpyPoolingKernels, NumpyNormal
 COMPILED = pytest.param(
     "compiled", marks=pytest.mark.skipif(simulated.why_not() is not None, reason=str(simulated.why_not()))
 )
-KERNELS = ["shared", "numpy", "standin", COMPILED, pytest.param("cuda", marks=pytest.mark.gpu)]
+KERNELS = [
+    *("shared", "numpy", "standin"),
+    COMPILED,
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param("cuda without cuDNN", marks=pytest.mark.gpu),
+]
 
 
 def kernels_named(name: str) -> Any:
@@ -53,6 +59,8 @@ def kernels_named(name: str) -> Any:
         return ForNumpy()
     if name == "compiled":
         return simulated.BACKEND
+    if name == "cuda without cuDNN":
+        return CUDABackend(backend_for("cuda").xp)
     return standin.BACKEND if name == "standin" else backend_for(name)
 
 
