@@ -13,7 +13,7 @@ import tensorgrad as tg
 import tensorgrad.nn as nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
-from benchmarks import duel, growth, operations, run
+from benchmarks import duel, gpu, growth, operations, run
 from benchmarks.networks import BUILDERS, CASES, Framework, build, fill
 from benchmarks.steps import batch_of, chain_ours, network_ours
 
@@ -131,3 +131,34 @@ def test_growth_is_shown_per_unit():
         {"channels: 3x3 convolution of (8, C, 28, 28), forward and backward": [(8, 0.064), (16, 0.256)]}
     )
     assert lines[2:4] == ["| ms a step | 64.000 | 256.000 |", "| us per channel squared | 1e+03 | 1e+03 |"]
+
+
+# on a GPU
+
+
+def test_without_a_gpu_nothing_is_measured(capsys):
+    if gpu.why_not() is None:
+        pytest.skip("this machine has a GPU")
+    assert gpu.main(["--only", "LeNet"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("benchmarks.gpu: nothing was measured: ")
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("train", [False, True], ids=["inference", "training"])
+def test_the_gpu_s_steps_run_on_the_stand_in(train, compiled, monkeypatch):
+    monkeypatch.setattr(gpu, "STEPS", 3)
+    gpu.ours("LeNet-5", 2, "float32", train, True, compiled, device="standin")()
+
+
+@pytest.mark.oracle
+def test_the_gpu_s_steps_are_those_of_pytorch():
+    pytest.importorskip("torch")
+    gpu.theirs("LeNet-5", 2, "float32", True, True, False, device="cpu")()
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_the_gpu_s_table(capsys):
+    assert gpu.main(["--only", "LeNet", "--rounds", "3"]) == 0
+    assert "LeNet-5 (128)" in capsys.readouterr().out
