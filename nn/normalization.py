@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.backend import backend_of
 from tensorgrad.creation import ones, zeros
 from tensorgrad.dtypes import int64
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError, UnsupportedError
@@ -50,14 +51,13 @@ def batch_norm(
     if running_mean is not None and count:
         move_running(running_mean, norm.mean, momentum, "batch_norm")
     if running_var is not None and count:
-        move_running(running_var, norm.var * (count / (count - 1)), momentum, "batch_norm")
+        move_running(running_var, norm.var, momentum, "batch_norm", count / (count - 1))
     return z
 
 
-def move_running(running: Tensor, value: Any, momentum: float, operation: str) -> None:
-    """running = (1 - momentum) running + momentum value, in place and outside of the tape."""
-    running.array *= 1.0 - momentum
-    running.array += momentum * value
+def move_running(running: Tensor, value: Any, momentum: float, operation: str, factor: float = 1.0) -> None:
+    """running = (1 - momentum) running + momentum factor value, in place and outside of the tape."""
+    backend_of(running.array).move_running(running.array, value, float(momentum), factor)
     _changed(running, operation)
 
 

@@ -196,28 +196,38 @@ class SimulatedModule:
 
 def elementwise_source(declared: tuple[str, str, str], name: str, dtype: str) -> str:
     """A kernel for arrays of one dtype that does what CuPy's ElementwiseKernel does with these declarations."""
-    given = [part.split()[1] for part in declared[0].split(",")]
-    (result,) = (part.split()[1] for part in declared[1].split(","))
-    arrays = ", ".join([*(f"const T *all_{x}" for x in given), f"T *all_{result}"])
-    values = " ".join(f"T {x} = all_{x}[i];" for x in given)
+    given = [part.split() for part in declared[0].split(",")]
+    result = declared[1].split()[1]
+    parameters = [f"const T *all_{x}" if kind == "T" else f"double {x}" for kind, x in given]
+    values = " ".join(f"T {x} = all_{x}[i];" for kind, x in given if kind == "T")
     body = f"{values} T {result}; {declared[2]}; all_{result}[i] = {result};"
     head = cuda_kernels.source("scatter", dtype).partition("// Adding up")[0]
+    arrays = ", ".join([*parameters, f"T *all_{result}"])
     return f"{head}\nKERNEL {name}({arrays}, int count) {{\n    FOR_EACH(i, count) {{ {body} }}\n}}\n"
 
 
 class SimulatedElementwise:
-    """CuPy's ElementwiseKernel for float32 and float64."""
+    """CuPy's ElementwiseKernel for float32 and float64, with one result, which may be given as the last argument."""
 
     def __init__(self, inputs: str, outputs: str, operation: str, name: str) -> None:
         self.declared, self.name, self.calls = (inputs, outputs, operation), name, 0
+        self.inputs = inputs.count(",") + 1
 
-    def __call__(self, *arrays: standin.StandInArray) -> standin.StandInArray:
+    def __call__(self, *given: Any) -> standin.StandInArray:
         self.calls += 1
-        values = numpy.broadcast_arrays(*(x._values for x in arrays))
-        together = [standin.StandInArray(numpy.array(x, order="C")) for x in values]
-        z = standin.StandInArray(numpy.empty(values[0].shape, arrays[0].dtype))
+        arguments, outs = given[: self.inputs], given[self.inputs :]
+        arrays = [x for x in arguments if isinstance(x, standin.StandInArray)]
+        shape = numpy.broadcast_shapes(*(x.shape for x in arrays))
+        passed = []
+        for x in arguments:
+            if isinstance(x, standin.StandInArray):
+                x = standin.StandInArray(numpy.array(numpy.broadcast_to(x._values, shape), order="C"))
+            passed.append(x)
+        z = standin.StandInArray(numpy.empty(shape, arrays[0].dtype))
         text = elementwise_source(self.declared, self.name, z.dtype.name)
-        SimulatedKernel(text, signatures(text)[self.name])((1,), (32,), (*together, z, numpy.int32(z.size)))
+        SimulatedKernel(text, signatures(text)[self.name])((1,), (32,), (*passed, z, numpy.int32(z.size)))
+        if outs:
+            outs[0]._values[...] = z._values
         return z
 
 

@@ -19,6 +19,7 @@ strides. Results have the dtype of the inputs; float16 is summed in float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,12 +47,15 @@ class ConvolutionKernels:
         images, features, kernel = x.shape[0], w.shape[0], w.shape[2:]
         geometry = stride, padding, dilation
         weight = summable(xp, w).reshape(groups, features // groups, -1)
-        z = xp.empty((images, features, *outputs), x.dtype)
+        parts = []
         for some in self._image_chunks(x.shape, kernel, outputs):
             columns = self._columns(summable(xp, x[some]), kernel, geometry, outputs, groups)
             # (groups, O/groups, K) @ (n, groups, K, OH*OW)
-            z[some] = xp.matmul(weight, columns).reshape(-1, features, *outputs)
-        return z
+            part = xp.matmul(weight, columns).reshape(-1, features, *outputs)
+            parts.append(part.astype(x.dtype, copy=False))
+        if len(parts) == 1:
+            return parts[0]
+        return xp.concatenate(parts, axis=0) if parts else xp.empty((images, features, *outputs), x.dtype)
 
     def conv2d_bias(
         self, x: Array, w: Array, bias: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
@@ -92,13 +96,15 @@ class ConvolutionKernels:
         features, outputs = dz.shape[1], dz.shape[2:]
         channels = x.shape[1]
         geometry = stride, padding, dilation
-        dw = xp.zeros((features, channels // groups, *kernel_size), summable(xp, dz[:0]).dtype)
-        for some in self._image_chunks(x.shape, kernel_size, outputs, dw.size):
+        shape = (features, channels // groups, *kernel_size)
+        dw: Array = None
+        for some in self._image_chunks(x.shape, kernel_size, outputs, math.prod(shape)):
             columns = self._columns(summable(xp, x[some]), kernel_size, geometry, outputs, groups)
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (n, groups, O/groups, OH*OW) @ (n, groups, OH*OW, K), summed over the images
-            dw += xp.matmul(part, columns.transpose(0, 1, 3, 2)).sum(axis=0).reshape(dw.shape)
-        return dw.astype(dz.dtype, copy=False)
+            sums = xp.matmul(part, columns.transpose(0, 1, 3, 2)).sum(axis=0).reshape(shape)
+            dw = sums if dw is None else dw + sums
+        return xp.zeros(shape, dz.dtype) if dw is None else dw.astype(dz.dtype, copy=False)
 
     def _columns(self, x: Array, kernel: Pair, geometry: Geometry, outputs: Pair, groups: int) -> Array:
         """im2col: (n, C, H, W) -> (n, groups, C/groups * KH * KW, OH * OW), zero where a window lies in the padding."""

@@ -11,6 +11,11 @@ Array = Any
 #: Our name -> what goes in, what comes out, the operation; T is the arrays' own dtype, CuPy broadcasts.
 OPERATIONS = {
     "relu_grad": ("T dz, T z", "T dx", "dx = z > T(0) ? dz : T(0)"),
+    "move_running": (
+        "T old, T value, float64 momentum, float64 factor",
+        "T moved",
+        "moved = T(1.0 - momentum) * old + T(momentum) * (T(factor) * value)",
+    ),
     "sigmoid": ("T x", "T z", "T e = exp(x > T(0) ? -x : x); z = (x < T(0) ? e : T(1)) / (T(1) + e)"),
 }
 
@@ -36,3 +41,9 @@ class CudaElementwiseKernels(ArrayBackend):
         if "sigmoid" not in self.fused or x.dtype.kind != "f":
             return super().sigmoid(x)
         return self.fused["sigmoid"](x)
+
+    def move_running(self, running: Array, value: Array, momentum: float, factor: float) -> None:
+        if "move_running" not in self.fused or running.dtype != value.dtype:
+            super().move_running(running, value, momentum, factor)
+        else:
+            self.fused["move_running"](running, value, momentum, factor, running)

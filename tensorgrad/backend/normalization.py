@@ -111,6 +111,11 @@ class NormalizationKernels:
         before = tuple(range(x.ndim - count))
         return dx.reshape(x.shape), (dz * t).sum(axis=before).astype(dz.dtype, copy=False), dz.sum(axis=before)
 
+    def move_running(self, running: Array, value: Array, momentum: float, factor: float) -> None:
+        """running = (1 - momentum) running + momentum factor value, in place."""
+        running *= 1.0 - momentum
+        running += momentum * (value if factor == 1.0 else value * factor)
+
     def logsumexp(self, x: Array, axis: int | tuple[int, ...], keepdims: bool) -> Array:
         """log(sum(e^x)) over axis, of x's dtype; -inf over nothing but -inf, inf where there is an inf.
 

@@ -231,7 +231,11 @@ def test_fused_operations(dtype: str, gpu: Any, monkeypatch: pytest.MonkeyPatch)
             wanted = getattr(TWIN, name)(*arguments)
         assert found.dtype == dtype
         np.testing.assert_allclose(gpu.to_host(found), wanted, rtol=1e-6 if dtype == "float32" else 1e-15)
+    running = gpu.from_host(np.arange(3).astype(dtype))
+    gpu.move_running(running, gpu.from_host(np.ones(3, dtype)), 0.25, 2.0)
+    assert gpu.to_host(running).tolist() == [0.5, 1.25, 2.0]
     if gpu is standin.BACKEND:
+        assert gpu.fused["move_running"].calls == 1
         assert (gpu.fused["relu_grad"].calls, gpu.fused["sigmoid"].calls) == (2, 1)
     assert gpu.sigmoid(gpu.from_host(np.arange(3))).dtype == np.float64
 
