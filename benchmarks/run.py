@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bench_kernels, growth, operations, peers
+from benchmarks import bench_kernels, family, growth, operations, peers
 from benchmarks.duel import Failed, Result, Side, compare, contest, peak_memory
 from benchmarks.networks import CASES
 
@@ -252,6 +252,43 @@ def imports(plan: Plan) -> Iterator[str]:
             yield _row(package, f"{import_seconds(package) * 1e3:.0f}")
 
 
+def building(plan: Plan) -> Iterator[str]:
+    """Building a network of the family, all its numbers drawn, beside torchvision's"""
+    yield from _head("network", "seconds", "torchvision's", "ratio")
+    for name in family.NAMES:
+        if not plan.wants(f"build {name}"):
+            continue
+        sides = [Side(label, f"benchmarks.family:build_{label}", {"name": name}) for label in ("ours", "torch")]
+        times = _race(plan, sides)
+        if isinstance(times, str):
+            yield _row(name, times, "", "")
+            continue
+        result = compare(times["ours"], times["torch"])
+        yield _row(name, f"{result.ours:.3f}", f"{result.theirs:.3f}", _ratio(result))
+
+
+def one_picture(plan: Plan) -> Iterator[str]:
+    """Peak memory of a fresh process that built a network and computed the scores of one picture, in MB"""
+    yield from _head(
+        "network (side)", "tensorgrad", "torchvision", "ratio", "tensorgrad, built alone", "torchvision, built alone"
+    )
+    for name in family.NAMES:
+        title = f"{name} ({family.side_of(name)})"
+        if not plan.wants(f"picture {title}"):
+            continue
+        try:
+            peaks = [
+                peak_memory(Side(label, f"benchmarks.family:forward_{label}", {"name": name, "pictures": pictures}))
+                for pictures in (1, 0)
+                for label in ("ours", "torch")
+            ]
+        except Failed as failure:
+            yield _row(title, failure, "", "", "", "")
+            continue
+        ours, theirs, *built = (f"{peak:.0f}" for peak in peaks)
+        yield _row(title, ours, theirs, f"{peaks[0] / peaks[1]:.2f}", *built)
+
+
 def how_cost_grows(plan: Plan) -> Iterator[str]:
     """How the cost grows, on one thread (picture: growth.png)"""
     if not plan.wants("growth"):
@@ -272,6 +309,8 @@ SECTIONS: dict[str, Callable[[Plan], Iterator[str]]] = {
     "layers": layers,
     "peers": other_libraries,
     "imports": imports,
+    "building": building,
+    "picture": one_picture,
     "growth": how_cost_grows,
 }
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision_oracle
 
 import tensorgrad as tg
 import tensorgrad.nn as nn
+from tensorgrad import models
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
-from benchmarks import duel, gpu, growth, operations, run
+from benchmarks import duel, family, gpu, growth, operations, run
 from benchmarks.networks import BUILDERS, CASES, Framework, build, fill
 from benchmarks.steps import batch_of, chain_ours, network_ours
 
@@ -83,6 +85,21 @@ def test_chains_and_operations_run():
     chain_ours(5, 10, compiled=True)()
     for name in operations.OPERATIONS:
         operations.ours(name)()
+
+
+def test_networks_of_the_family_are_built_and_run():
+    assert set(family.NAMES) < set(models.list_models())
+    assert sum(p.numel() for p in family.build_ours("squeezenet1_1")().parameters()) == 1_235_496
+    for pictures in (0, 1):
+        family.forward_ours("squeezenet1_1", pictures)()
+
+
+@pytest.mark.oracle
+def test_torchvision_has_the_networks_of_the_family():
+    torchvision_oracle.torchvision_models()  # skips where it is not installed
+    assert set(family.NAMES) < set(family.torchvision_models().list_models())
+    assert sum(p.numel() for p in family.build_torch("squeezenet1_1")().parameters()) == 1_235_496
+    family.forward_torch("squeezenet1_1")()
 
 
 def test_a_contest_asks_everyone_in_every_round():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,19 @@ def test_in_place(fill, mean, variance, least, greatest, dtype, device):
     first = fill(x).tolist()
     tg.manual_seed(7)
     assert fill(tg.empty_like(x)).tolist() == first
+
+
+def test_many_normal_numbers_are_normal():
+    """A large float32 Tensor is drawn in its own way: its distribution function, its tail, its neighbours and halves."""
+    count = (1 << 21) + 12_345  # pieces, and a last part of an odd length
+    x = tg.randn(count).numpy()
+    for bound in (-4.5, -3.0, -1.0, -0.1, 0.0, 0.5, 2.0, 4.0):
+        expected = (1 + math.erf(bound / 2**0.5)) / 2
+        assert abs((x < bound).mean() - expected) < 5 * (expected * (1 - expected) / count) ** 0.5
+    assert 4.8 < abs(x).max() < 5.8
+    for distance in (1, 2, 1 << 14, 1 << 15, 1 << 20):
+        for power in (1, 2):  # of a length and an angle that go together the squares would be correlated
+            assert abs(np.corrcoef(x[:-distance] ** power, x[distance:] ** power)[0, 1]) < 5 / count**0.5
 
 
 def test_cauchy_has_its_median_and_its_quartiles():
