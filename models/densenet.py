@@ -21,12 +21,15 @@ from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.functional import dropout
 from tensorgrad.ops.joining import cat
 from tensorgrad.tensor import Tensor
+from tensorgrad.utils.checkpoint import checkpoint
 
 
 class DenseLayer(nn.Module):
     """A 1x1 convolution to bn_size growth_rate channels and a 3x3 one to growth_rate, each after norm and ReLU."""
 
-    def __init__(self, in_channels: int, growth_rate: int, bn_size: int, drop_rate: float) -> None:
+    def __init__(
+        self, in_channels: int, growth_rate: int, bn_size: int, drop_rate: float, memory_efficient: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.relu1 = nn.ReLU()
@@ -35,21 +38,38 @@ class DenseLayer(nn.Module):
         self.relu2 = nn.ReLU()
         self.conv2 = nn.Conv2d(bn_size * growth_rate, growth_rate, 3, padding=1, bias=False)
         self.drop_rate = float(drop_rate)
+        self.memory_efficient = memory_efficient
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        x = cat(list(features), 1) if len(features) > 1 else features[0]
-        z = self.conv1(self.relu1(self.norm1(x)))
+        if self.memory_efficient and any(x.requires_grad for x in features):
+            z = checkpoint(self.bottleneck, *features, use_reentrant=False)
+        else:
+            z = self.bottleneck(*features)
         z = self.conv2(self.relu2(self.norm2(z)))
         return dropout(z, self.drop_rate, self.training)
+
+    def bottleneck(self, *features: Tensor) -> Any:
+        """What has many channels, and what memory_efficient computes again in backward."""
+        x = cat(list(features), 1) if len(features) > 1 else features[0]
+        return self.conv1(self.relu1(self.norm1(x)))
 
 
 class DenseBlock(nn.ModuleDict):
     """Layers of which each takes the block's input and the outputs of all before it; the result is all of them."""
 
-    def __init__(self, count: int, in_channels: int, growth_rate: int, bn_size: int, drop_rate: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        in_channels: int,
+        growth_rate: int,
+        bn_size: int,
+        drop_rate: float,
+        memory_efficient: bool = False,
+    ) -> None:
         super().__init__()
         for number in range(count):
-            layer = DenseLayer(in_channels + number * growth_rate, growth_rate, bn_size, drop_rate)
+            channels = in_channels + number * growth_rate
+            layer = DenseLayer(channels, growth_rate, bn_size, drop_rate, memory_efficient)
             self[f"denselayer{number + 1}"] = layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,6 +101,7 @@ class DenseNet(nn.Module):
     num_init_features  channels of the first convolution
     bn_size            the bottleneck has bn_size growth_rate channels
     drop_rate          dropout after each layer
+    memory_efficient   keep nothing of the layers' wide parts for backward, but compute them again there
     init_weights       None, True: as torchvision (He's normal rule by fan_in, the classifier's bias 0); False: each
                        layer's default
 
@@ -97,6 +118,7 @@ class DenseNet(nn.Module):
         bn_size: int = 4,
         drop_rate: float = 0.0,
         num_classes: int = 1000,
+        memory_efficient: bool = False,
         *,
         in_channels: int = 3,
         init_weights: bool | None = None,
@@ -112,7 +134,9 @@ class DenseNet(nn.Module):
                 "pool0": nn.MaxPool2d(3, stride=2, padding=1),  # (N, 64, 56, 56)
             }
             for number, count in enumerate(block_config, 1):
-                layers[f"denseblock{number}"] = DenseBlock(count, channels, growth_rate, bn_size, drop_rate)
+                layers[f"denseblock{number}"] = DenseBlock(
+                    count, channels, growth_rate, bn_size, drop_rate, memory_efficient
+                )
                 channels += count * growth_rate
                 if number < len(block_config):
                     layers[f"transition{number}"] = Transition(channels, channels // 2)

@@ -14,6 +14,8 @@ biases, no batch norm, local response norm after the first pooling and before th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from tensorgrad import nn
@@ -84,6 +86,7 @@ class GoogLeNet(nn.Module):
     transform_input  take pictures normalised by ImageNet's figures to the range [-1, 1] that Google's weights expect
     init_weights     None, True: as torchvision (normal, deviation 0.01, cut off at 2); 'paper': Glorot's rule; False:
                      each layer's default
+    blocks           makers of a convolution, an Inception module and an auxiliary head, in place of the form's
     dropout, dropout_aux  before the classifier, and in the heads
     form             see the top of this file
     """
@@ -94,6 +97,7 @@ class GoogLeNet(nn.Module):
         aux_logits: bool = True,
         transform_input: bool = False,
         init_weights: bool | str | None = None,
+        blocks: Sequence[Callable[..., nn.Module]] | None = None,
         dropout: float | None = None,
         dropout_aux: float = 0.7,
         *,
@@ -102,15 +106,17 @@ class GoogLeNet(nn.Module):
         super().__init__()
         at_least("GoogLeNet", "num_classes", num_classes, 1)
         paper = one_of("GoogLeNet", "form", form, ("torchvision", "paper")) == "paper"
-        conv = plain_conv if paper else normed_conv
+        own_conv = plain_conv if paper else normed_conv
+        inception = partial(Inception, conv_block=own_conv, large=5 if paper else 3)
+        conv, module, head = blocks or (own_conv, inception, partial(AuxiliaryHead, conv_block=own_conv))
         self.aux_logits = aux_logits
         self.transform_input = transform_input
         with nn.init.postponed():
-            self.conv1 = conv(3, 64, kernel_size=7, stride=2)  # (N, 64, 112, 112)
+            self.conv1 = conv(3, 64, kernel_size=7, stride=2, padding=3)  # (N, 64, 112, 112)
             self.maxpool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)  # (N, 64, 56, 56)
             self.norm1 = nn.LocalResponseNorm(5) if paper else nn.Identity()
             self.conv2 = conv(64, 64, kernel_size=1)
-            self.conv3 = conv(64, 192, kernel_size=3)  # (N, 192, 56, 56)
+            self.conv3 = conv(64, 192, kernel_size=3, padding=1)  # (N, 192, 56, 56)
             self.norm2 = nn.LocalResponseNorm(5) if paper else nn.Identity()
             self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)  # (N, 192, 28, 28)
             for name, row in _INCEPTION.items():
@@ -118,9 +124,9 @@ class GoogLeNet(nn.Module):
                     self.maxpool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)  # (N, 480, 14, 14)
                 if name == "inception5a":
                     self.maxpool4 = nn.MaxPool2d(3 if paper else 2, stride=2, ceil_mode=True)  # (N, 832, 7, 7)
-                setattr(self, name, Inception(*row, conv_block=conv, large=5 if paper else 3))
-            self.aux1 = AuxiliaryHead(512, num_classes, conv, dropout_aux) if aux_logits else None
-            self.aux2 = AuxiliaryHead(528, num_classes, conv, dropout_aux) if aux_logits else None
+                setattr(self, name, module(*row))
+            self.aux1 = head(512, num_classes, dropout=dropout_aux) if aux_logits else None
+            self.aux2 = head(528, num_classes, dropout=dropout_aux) if aux_logits else None
             self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
             self.dropout = nn.Dropout((0.4 if paper else 0.2) if dropout is None else dropout)
             self.fc = nn.Linear(1024, num_classes)

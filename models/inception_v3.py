@@ -14,6 +14,7 @@ Computer Vision", 2015 (arXiv:1512.00567).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tensorgrad import nn
@@ -98,18 +99,19 @@ _MODULE_E: Branches = (
     ("average", Conv("branch_pool", 192)),
 )
 
-_MODULES: dict[str, Branches] = {
-    "Mixed_5b": _module_a(32),
-    "Mixed_5c": _module_a(64),
-    "Mixed_5d": _module_a(64),
-    "Mixed_6a": _MODULE_B,
-    "Mixed_6b": _module_c(128),
-    "Mixed_6c": _module_c(160),
-    "Mixed_6d": _module_c(160),
-    "Mixed_6e": _module_c(192),
-    "Mixed_7a": _MODULE_D,
-    "Mixed_7b": _MODULE_E,
-    "Mixed_7c": _MODULE_E,
+# module: (its kind, channels in, settings of its maker)
+_MODULES: dict[str, tuple[str, int, dict[str, int]]] = {
+    "Mixed_5b": ("A", 192, {"pool_features": 32}),
+    "Mixed_5c": ("A", 256, {"pool_features": 64}),
+    "Mixed_5d": ("A", 288, {"pool_features": 64}),
+    "Mixed_6a": ("B", 288, {}),
+    "Mixed_6b": ("C", 768, {"channels_7x7": 128}),
+    "Mixed_6c": ("C", 768, {"channels_7x7": 160}),
+    "Mixed_6d": ("C", 768, {"channels_7x7": 160}),
+    "Mixed_6e": ("C", 768, {"channels_7x7": 192}),
+    "Mixed_7a": ("D", 768, {}),
+    "Mixed_7b": ("E", 1280, {}),
+    "Mixed_7c": ("E", 2048, {}),
 }
 
 
@@ -119,7 +121,6 @@ class Mixed(nn.Module):
     def __init__(self, in_channels: int, branches: Branches) -> None:
         super().__init__()
         self.branches = branches
-        self.out_channels = 0
         for branch in branches:
             channels = in_channels
             for step in branch:
@@ -129,7 +130,6 @@ class Mixed(nn.Module):
                 for conv in group:
                     setattr(self, conv.name, _make_conv(channels, conv))
                 channels = sum(conv.channels for conv in group)
-            self.out_channels += channels
 
     def forward(self, x: Tensor) -> Tensor:
         return cat([self._run(branch, x) for branch in self.branches], 1)
@@ -167,6 +167,18 @@ class InceptionHead(nn.Module):
         return self.fc(self.pool(self.conv1(x)).flatten(1))
 
 
+#: What makes a convolution, a module of each kind, and the head.
+_BLOCKS: tuple[Callable[..., nn.Module], ...] = (
+    normed_conv,
+    lambda in_channels, pool_features: Mixed(in_channels, _module_a(pool_features)),
+    lambda in_channels: Mixed(in_channels, _MODULE_B),
+    lambda in_channels, channels_7x7: Mixed(in_channels, _module_c(channels_7x7)),
+    lambda in_channels: Mixed(in_channels, _MODULE_D),
+    lambda in_channels: Mixed(in_channels, _MODULE_E),
+    InceptionHead,
+)
+
+
 class InceptionV3(nn.Module):
     """Inception v3, (N, 3, 299, 299) -> (N, num_classes); in training with a head an InceptionOutputs.
 
@@ -174,6 +186,7 @@ class InceptionV3(nn.Module):
     transform_input  as in GoogLeNet
     init_weights     None, True: as torchvision (normal, deviation 0.1; in the head 0.01 and 0.001); False: each layer's
                      default
+    inception_blocks  makers of a convolution, of modules A to E and of the head, in place of the paper's
     dropout          before the classifier
     """
 
@@ -182,6 +195,7 @@ class InceptionV3(nn.Module):
         num_classes: int = 1000,
         aux_logits: bool = True,
         transform_input: bool = False,
+        inception_blocks: Sequence[Callable[..., nn.Module]] | None = None,
         init_weights: bool | None = None,
         dropout: float = 0.5,
     ) -> None:
@@ -190,23 +204,22 @@ class InceptionV3(nn.Module):
         self.aux_logits = aux_logits
         self.transform_input = transform_input
         with nn.init.postponed():
-            self.Conv2d_1a_3x3 = normed_conv(3, 32, kernel_size=3, stride=2, padding=0)  # (N, 32, 149, 149)
-            self.Conv2d_2a_3x3 = normed_conv(32, 32, kernel_size=3, padding=0)
-            self.Conv2d_2b_3x3 = normed_conv(32, 64, kernel_size=3)
+            conv, *modules, head = inception_blocks or _BLOCKS
+            make = dict(zip("ABCDE", modules, strict=True))
+            self.Conv2d_1a_3x3 = conv(3, 32, kernel_size=3, stride=2, padding=0)  # (N, 32, 149, 149)
+            self.Conv2d_2a_3x3 = conv(32, 32, kernel_size=3, padding=0)
+            self.Conv2d_2b_3x3 = conv(32, 64, kernel_size=3, padding=1)
             self.maxpool1 = nn.MaxPool2d(3, stride=2)  # (N, 64, 73, 73)
-            self.Conv2d_3b_1x1 = normed_conv(64, 80, kernel_size=1)
-            self.Conv2d_4a_3x3 = normed_conv(80, 192, kernel_size=3, padding=0)
+            self.Conv2d_3b_1x1 = conv(64, 80, kernel_size=1)
+            self.Conv2d_4a_3x3 = conv(80, 192, kernel_size=3, padding=0)
             self.maxpool2 = nn.MaxPool2d(3, stride=2)  # (N, 192, 35, 35)
-            channels = 192
-            for name, branches in _MODULES.items():
+            for name, (kind, channels, settings) in _MODULES.items():
                 if name == "Mixed_7a":
-                    self.AuxLogits = InceptionHead(channels, num_classes) if aux_logits else None
-                mixed = Mixed(channels, branches)
-                channels = mixed.out_channels
-                setattr(self, name, mixed)
+                    self.AuxLogits = head(channels, num_classes) if aux_logits else None
+                setattr(self, name, make[kind](channels, **settings))
             self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
             self.dropout = nn.Dropout(dropout)
-            self.fc = nn.Linear(channels, num_classes)
+            self.fc = nn.Linear(2048, num_classes)
         initialise(self, init_weights, _usual)
 
     def forward(self, x: Tensor) -> Any:

@@ -84,6 +84,7 @@ class MobileNetV2(nn.Module):
 
     width_mult                 factor of all channels, which are then rounded to multiples of round_nearest
     inverted_residual_setting  rows (expansion, channels, blocks, stride) in place of the paper's
+    block                      makes a block as InvertedResidual, from the same arguments
     norm_layer                 makes a norm from its channels
     dropout                    before the classifier
     init_weights               None, True: as torchvision (He's rule by fan_out, the classifier of deviation 0.01);
@@ -100,6 +101,7 @@ class MobileNetV2(nn.Module):
         width_mult: float = 1.0,
         inverted_residual_setting: Sequence[Sequence[int]] | None = None,
         round_nearest: int = 8,
+        block: Callable[..., nn.Module] | None = None,
         norm_layer: MakeNorm | None = None,
         dropout: float = 0.2,
         *,
@@ -114,6 +116,7 @@ class MobileNetV2(nn.Module):
                 f"MobileNetV2: inverted_residual_setting is {rows}; it must be rows (expansion, channels, blocks, stride)"
             )
         norm = norm_layer or nn.BatchNorm2d
+        make = block or InvertedResidual
         channels = round_channels(32 * width_mult, round_nearest)
         last = round_channels(1280 * max(1.0, width_mult), round_nearest)
         with nn.init.postponed():
@@ -121,7 +124,8 @@ class MobileNetV2(nn.Module):
             for expansion, width, blocks, stride in rows:
                 out = round_channels(width * width_mult, round_nearest)
                 for number in range(blocks):
-                    layers.append(InvertedResidual(channels, out, stride if number == 0 else 1, expansion, norm))
+                    step = stride if number == 0 else 1
+                    layers.append(make(channels, out, step, expand_ratio=expansion, norm_layer=norm))
                     channels = out
             layers.append(_conv(channels, last, 1, norm=norm))
             self.features = nn.Sequential(*layers)

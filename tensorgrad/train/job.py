@@ -24,7 +24,7 @@ from tensorgrad.errors import ArgumentError
 from tensorgrad.graph import NO_DOT, GraphvizError, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
 from tensorgrad.io.errors import CheckpointError
-from tensorgrad.models import get_model
+from tensorgrad.models import LeNet5Loss, get_model
 from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import manual_seed
 from tensorgrad.train import board
@@ -188,7 +188,7 @@ class Job:
         check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
         optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
         schedule = LambdaLR(optimizer, _schedule(recipe, recipe.epochs * len(loader)))
-        loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        loss = LeNet5Loss() if recipe.loss == "distances" else nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         with StopOnSignal() as stop:
             trainer = Trainer(
                 model, loss, optimizer, schedule, self.device, self.progress, stop, failure=self.folder / FAILURE

@@ -5,6 +5,8 @@ Pictures are small where the network lets them be: the layers are the same, and 
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from torchvision_oracle import build_theirs, compare_training_step, stir, with_state_of
 
@@ -87,7 +89,10 @@ def test_a_training_step_of_a_large_one(name):
     compare(name, *MANY_LAYERS[name])
 
 
-@pytest.mark.parametrize("name", ["vgg13", "vgg16_bn", "vgg19"])
+SLOW_VGGS = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11_bn", "vgg13_bn", "vgg16", "vgg19_bn")]
+
+
+@pytest.mark.parametrize("name", ["vgg13", "vgg16_bn", "vgg19", *SLOW_VGGS])
 def test_the_convolutions_of_vgg(name):
     """The three large linear layers, the same in all of them, give way to a small one."""
     import torch
@@ -118,6 +123,46 @@ def test_transform_input(name):
 def test_dilation_in_place_of_stride():
     settings = {"replace_stride_with_dilation": [False, True, True]}
     compare("resnet50", (2, 3, 64, 64), settings)
+
+
+def test_dense_layers_computed_again_in_backward(monkeypatch):
+    """As torchvision's, where every norm sees its numbers twice in a step: its running statistics move twice."""
+    made = []
+    checkpoint = models.densenet.checkpoint
+    monkeypatch.setattr(models.densenet, "checkpoint", lambda *a, **k: made.append(len(a)) or checkpoint(*a, **k))
+    compare("densenet121", (2, 3, 64, 64), {"memory_efficient": True})
+    assert len(made) == 6 + 12 + 24 + 16
+
+
+# torchvision's class of a builder, and what its builder gives the class by itself
+CLASSES = {
+    "alexnet": ("AlexNet", set()),
+    "vgg16": ("VGG", {"features"}),
+    "squeezenet1_0": ("SqueezeNet", {"version"}),
+    "googlenet": ("GoogLeNet", set()),
+    "inception_v3": ("Inception3", set()),
+    "resnet50": ("ResNet", {"block", "layers"}),
+    "densenet121": ("DenseNet", {"growth_rate", "block_config", "num_init_features"}),
+    "mobilenet_v2": ("MobileNetV2", set()),
+}
+# None stands for torchvision's True, and for the paper's or torchvision's rate by GoogLeNet's form
+OTHER_DEFAULTS = {("vgg16", "init_weights"), ("googlenet", "dropout")}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_keywords_are_torchvisions(name):
+    from torchvision_oracle import torchvision_models
+
+    known, given = CLASSES[name]
+    theirs = inspect.signature(getattr(torchvision_models(), known)).parameters
+    ours = inspect.signature(models.get_model(name, weights=None).__class__).parameters
+    found = inspect.signature(models.BUILDERS[name]).parameters
+    wanted = [key for key in theirs if key not in given]
+    assert [key for key in ours if key in wanted] == wanted  # in their order, for who names none
+    for key in wanted:
+        assert key in found
+        assert found[key].default == theirs[key].default or (name, key) in OTHER_DEFAULTS
+    assert {"weights", "progress"} < set(found)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torchvision_oracle import build_theirs, compare_training_step, stir, torchvision_models, with_state_of
+from torchvision_oracle import assert_near, build_theirs, compare_training_step, stir, torchvision_models, with_state_of
 
 import tensorgrad as tg
 from tensorgrad import models, nn
@@ -76,16 +76,18 @@ def test_plain_nets(monkeypatch):
 class PreActivated:
     """A pre-activated ResNet from its state, by PyTorch's functions: He et al., 2016, and its appendix on both ends."""
 
-    def __init__(self, state, counts, bottleneck):
+    def __init__(self, model, counts, bottleneck):
         import torch
 
         self.functions = torch.nn.functional
-        self.state = {name: torch.tensor(value.numpy()) for name, value in state.items()}
-        self.counts, self.bottleneck = counts, bottleneck
+        trained = {name for name, _ in model.named_parameters()}
+        state = model.state_dict()
+        self.state = {name: torch.tensor(x.numpy(), requires_grad=name in trained) for name, x in state.items()}
+        self.counts, self.bottleneck, self.training = counts, bottleneck, True
 
     def norm_relu(self, x, name):
         weight, bias, mean, var = (self.state[f"{name}.{key}"] for key in NORM)
-        return self.functions.relu(self.functions.batch_norm(x, mean, var, weight, bias))
+        return self.functions.relu(self.functions.batch_norm(x, mean, var, weight, bias, self.training))
 
     def conv(self, x, name, stride=1):
         weight = self.state[f"{name}.weight"]
@@ -117,15 +119,24 @@ NORM = ("weight", "bias", "running_mean", "running_var")
 
 @pytest.mark.parametrize("depth, counts", [(18, (2, 2, 2, 2)), (50, (3, 4, 6, 3))])
 def test_preactivation(depth, counts):
+    """Scores and gradients in training, running statistics after it, scores in evaluation."""
     import torch
 
-    model = ours(f"preact_resnet{depth}").eval()
+    model = ours(f"preact_resnet{depth}")
     x = np.random.default_rng(0).standard_normal(SHAPE)
-    reference = PreActivated(model.state_dict(), counts, depth >= 50)
-    expected = reference(torch.tensor(x)).numpy()
-    with tg.no_grad():
-        found = model(tg.tensor(x)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * abs(expected).max())
+    reference = PreActivated(model, counts, depth >= 50)
+    expected, found = reference(torch.tensor(x)), model(tg.tensor(x))
+    assert_near(found, expected, "scores")
+    (expected**2).sum().backward()
+    (found**2).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert_near(parameter.grad, reference.state[name].grad, f"gradient of {name}", 1e-6)
+    for name, value in model.state_dict().items():
+        if "running" in name:
+            assert_near(value, reference.state[name], name)
+    reference.training = False
+    with tg.no_grad(), torch.no_grad():
+        assert_near(model.eval()(tg.tensor(x)), reference(torch.tensor(x)), "scores in evaluation")
 
 
 def translated(layer):
@@ -183,8 +194,12 @@ def test_googlenet_of_the_paper():
     compare_training_step(model, with_state_of(theirs, model), (1, 3, 224, 224))
 
 
-def test_cifar_resnet():
-    """Against PyTorch's layers, by their names."""
+DEEP = [pytest.param(depth, marks=pytest.mark.slow) for depth in (56, 110, 1202)]
+
+
+@pytest.mark.parametrize("depth", [20, *DEEP])
+def test_cifar_resnet(depth):
+    """Against PyTorch's layers, by their names; the deepest has 600 blocks, and as many nodes in a row to go back through."""
     torchvision_models()
     import torch
     from torchvision.models.resnet import BasicBlock
@@ -200,7 +215,7 @@ def test_cifar_resnet():
     before = 16
     for stage, width in enumerate((16, 32, 64), 1):
         blocks = [BasicBlock(before, width, 2 if stage > 1 else 1, Pad() if stage > 1 else None)]
-        blocks += [BasicBlock(width, width) for _ in range(2)]
+        blocks += [BasicBlock(width, width) for _ in range((depth - 2) // 6 - 1)]
         setattr(theirs, f"layer{stage}", torch.nn.Sequential(*blocks))
         before = width
     theirs.fc = torch.nn.Linear(64, 10)
@@ -211,5 +226,6 @@ def test_cifar_resnet():
 
     theirs.forward = forward
     tg.manual_seed(0)
-    model = stir(models.resnet20())
-    compare_training_step(model, with_state_of(theirs, model), (4, 3, 32, 32))
+    model = stir(models.get_model(f"resnet{depth}"))
+    shape = (4, 3, 32, 32) if depth == 20 else (4, 3, 16, 16)
+    compare_training_step(model, with_state_of(theirs, model), shape)

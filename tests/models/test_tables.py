@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -164,6 +165,43 @@ def test_inception_modules_of_the_lectures():
     bottled = nn.blocks.Inception(256, 128, 64, 192, 64, 96, 64)
     assert multiply_accumulates(bottled, 1, 256, 28, 28) == 271_351_808
     assert bottled.out_channels == 480
+
+
+def counted(maker, calls):
+    def make(*arguments, **settings):
+        calls.append(maker)
+        return maker(*arguments, **settings)
+
+    return make
+
+
+def test_blocks_of_ones_own():
+    """torchvision's keywords for what a network is made of: called for every part, with torchvision's arguments."""
+    googlenet, inception_v3, mobilenet = (
+        importlib.import_module(f"tensorgrad.models.{name}") for name in ("googlenet", "inception_v3", "mobilenet")
+    )
+    calls = []
+    whole = (googlenet.plain_conv, googlenet.Inception, googlenet.AuxiliaryHead)
+    conv, module, head = (counted(maker, calls) for maker in whole)
+
+    def inception(*channels):
+        return module(*channels, conv_block=googlenet.plain_conv)
+
+    def auxiliary(channels, classes, dropout):
+        return head(channels, classes, googlenet.plain_conv, dropout)
+
+    model = empty("googlenet", blocks=(conv, inception, auxiliary))
+    assert [calls.count(maker) for maker in whole] == [3, 9, 2]
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
+
+    calls.clear()
+    model = empty("inception_v3", inception_blocks=[counted(maker, calls) for maker in inception_v3._BLOCKS])
+    assert [calls.count(maker) for maker in inception_v3._BLOCKS] == [5, 3, 1, 4, 1, 2, 1]
+    assert parameters(model) == 27_161_264
+
+    calls.clear()
+    model = empty("mobilenet_v2", block=counted(mobilenet.InvertedResidual, calls))
+    assert len(calls) == 17 and parameters(model) == 3_504_872
 
 
 def test_small_cnn():
