@@ -188,10 +188,20 @@ class Job:
         check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
         optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
         schedule = LambdaLR(optimizer, _schedule(recipe, recipe.epochs * len(loader)))
-        loss = LeNet5Loss() if recipe.loss == "distances" else nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        losses = {
+            "cross entropy": nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing),
+            "distances": LeNet5Loss(),
+        }
         with StopOnSignal() as stop:
             trainer = Trainer(
-                model, loss, optimizer, schedule, self.device, self.progress, stop, failure=self.folder / FAILURE
+                model,
+                losses[recipe.loss],
+                optimizer,
+                schedule,
+                self.device,
+                self.progress,
+                stop,
+                failure=self.folder / FAILURE,
             )
             if state is not None:
                 self._continue(trainer, state, len(loader))

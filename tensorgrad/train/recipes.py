@@ -99,14 +99,14 @@ LENET_MNIST = Recipe(
 
 LENET_FASHION = replace(LENET_MNIST, data="fashion-mnist", mean=0.2190, std=0.3318, affine=None)
 
-# LeCun et al., 1998: paper at -0.1, ink at 1.175, no distortions, the loss of equation 9; the paper's own optimiser is not here
+# LeCun et al., 1998: paper at -0.1, ink at 1.175, 20 passes, the loss of equation 9, and distortions, with which the paper
+# has 0.8 % errors; its own optimiser, a stochastic diagonal Levenberg-Marquardt method, is not here
 LENET_1998 = replace(
     LENET_MNIST,
     model="lenet5_original",
     model_arguments={},
     mean=0.1 / 1.275,
     std=1 / 1.275,
-    affine=None,
     loss="distances",
     epochs=20,
 )

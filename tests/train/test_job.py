@@ -33,6 +33,19 @@ def test_a_job_on_another_device_gives_what_it_gives_on_the_cpu(tmp_path, device
         assert on_device.validation_accuracy == pytest.approx(on_cpu.validation_accuracy, abs=2 / 137)
 
 
+def test_lenet_of_1998_is_trained_with_its_own_loss(tmp_path):
+    """Equation 9, by hand, of the distances that the network gives for the test pictures; and training brings it down."""
+    original = dataclasses.replace(find_recipe("lenet5_original", "mnist"), data="digits", validation=137, affine=None)
+    job = Job(dataclasses.replace(original, epochs=4, batch_size=32), tmp_path, pictures=False)
+    result = job.run()
+    distances = -result.scores.astype(np.float64)
+    right = distances[np.arange(len(distances)), result.labels]
+    expected = (right + np.log(np.exp(-1.0) + np.exp(-distances).sum(1))).mean()
+    assert result.loss == pytest.approx(expected, rel=1e-5)
+    assert job.history[-1].train_loss < job.history[0].train_loss / 2
+    assert result.accuracy > 0.7
+
+
 def test_the_picture_of_the_graph_is_drawn_there_too():
     recipe = find_recipe("lenet5", "digits")
     assert "conv2d" in draw_model(build_model(recipe).to("standin"), "standin").source
