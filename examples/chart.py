@@ -71,14 +71,19 @@ for name in QUICK if options.quick else TOP1:
 
 if options.out:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(10, 8), layout="constrained")
     axes = figure.add_subplot()
     largest = max(row[2] for row in rows)
     for name, top1, parameters, _, taken in rows:
         axes.scatter(taken, top1, s=1500 * parameters / largest, alpha=0.4)
-        axes.annotate(name, (taken, top1), fontsize=8)
+        axes.annotate(name, (taken, top1), (0, 3), textcoords="offset points", ha="center", fontsize=7)
     axes.set(xlabel="milliseconds for one picture", ylabel="top-1 accuracy in % (published)", xscale="log")
+    axes.set_xticks([step * power for power in (1, 10, 100, 1000) for step in (1, 2, 5)])
+    axes.set_xlim(min(row[4] for row in rows) / 1.3, max(row[4] for row in rows) * 1.3)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("area: parameters")
     figure.savefig(options.out)
     print(f"drawn: {options.out}")

@@ -128,6 +128,37 @@ def test_ablations_of_alexnet():
     assert round(fewer / 1e6) == 51
 
 
+@pytest.mark.parametrize(
+    "settings, names",
+    [
+        ({}, "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"),
+        (
+            {"norm": "after"},
+            "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 conv4 relu4 conv5 relu5 pool5",
+        ),
+        ({"norm": None}, "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"),
+        ({"without": ["conv3", "conv4"]}, "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv5 relu5 pool5"),
+    ],
+    ids=str,
+)
+def test_alexnets_layers_and_sides(settings, names):
+    """The paper's order, the lectures', and an ablation's; 227 pixels become 55, 27, 13 and 6 in each of them."""
+    model = empty("alexnet_paper", **settings).eval()
+    assert " ".join(dict(model.features.named_children())) == names
+    sides = []
+    for layer in model.features:
+        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)):
+            layer.register_forward_hook(lambda layer, args, z: sides.append(z.shape[-1]))
+    multiply_accumulates(model, 1, 3, 227, 227)
+    assert list(dict.fromkeys(sides)) == [55, 27, 13, 6]
+
+
+@pytest.mark.parametrize("settings", [{"norm": "never"}, {"without": ["conv1"]}, {"groups": 3}], ids=str)
+def test_forms_of_alexnet_that_are_not_there(settings):
+    with pytest.raises(ValueError, match=f"PaperAlexNet: {next(iter(settings))} "):
+        models.alexnet_paper(**settings)
+
+
 def test_alexnets_first_layer():
     """The lectures' figures: 34,848 weights and 96 biases; without sharing 290,400 units of 364 numbers each."""
     conv1 = empty("alexnet_paper").features.conv1
