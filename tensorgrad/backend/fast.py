@@ -19,8 +19,8 @@ from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_lines import FastLineKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
-from tensorgrad.backend.memory import spare
 from tensorgrad.backend.fast_selection import FastScanKernels
+from tensorgrad.backend.memory import spare
 
 __all__ = ["FastBackend", "cpu_backend", "loops_in_use", "why_not"]
 
