@@ -61,7 +61,7 @@ def _digest(file: str) -> str:
         name = names.pop()
         if name not in texts:
             texts[name] = (Path(__file__).parent / name).read_text(encoding="utf-8")
-            names += [f"{other}.py" for other in re.findall(r"import (numba_\w+)|backend\.(numba_\w+)", texts[name])]
+            names += [f"{other}.py" for other in re.findall(r"(?:import |backend\.)(numba_\w+)", texts[name])]
     found = hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode())
     return f"{found.hexdigest()[:12]}_{lanes()}"
 
