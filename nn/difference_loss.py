@@ -10,9 +10,8 @@ from tensorgrad.nn.activation import logsigmoid
 from tensorgrad.nn.arguments import one_of
 from tensorgrad.nn.function_module import FunctionModule
 from tensorgrad.nn.loss import REDUCTIONS
-from tensorgrad.ops.activation import FlooredLog
+from tensorgrad.ops.activation import FlooredLog, Huber
 from tensorgrad.ops.broadcasting import broadcast_tensors
-from tensorgrad.ops.elementwise import where
 from tensorgrad.tensor import Tensor
 
 
@@ -57,9 +56,7 @@ def huber_loss(
     check_pair("huber_loss", input, target, reduction)
     if delta <= 0:
         raise RangeError(f"huber_loss: delta is {delta}; it must be positive")
-    d = input - target
-    size = d.abs()
-    return reduced(where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta), reduction, weight)
+    return reduced(Huber(float(delta))(input - target), reduction, weight)
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -69,9 +66,8 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
         raise RangeError(f"smooth_l1_loss: beta is {beta}; it must not be negative")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    d = input - target
-    size = d.abs()
-    return reduced(where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
+    z: Tensor = Huber(float(beta))(input - target)
+    return reduced(z if beta == 1 else z * (1 / beta), reduction)
 
 
 def binary_cross_entropy(
@@ -105,11 +101,9 @@ def binary_cross_entropy_with_logits(
     tensor([0.6931, 0.1269])
     """
     check_pair("binary_cross_entropy_with_logits", input, target, reduction, same_shape=True)
-    positive, negative = logsigmoid(input), logsigmoid(-input)
-    if pos_weight is None:
-        loss = -(target * positive + (1 - target) * negative)
-    else:
-        loss = -(pos_weight * target * positive + (1 - target) * negative)
+    # log(1 - s(x)) is log s(x) - x, so that one logarithm will do
+    counted = logsigmoid(input) if pos_weight is None else (1 + (pos_weight - 1) * target) * logsigmoid(input)
+    loss = (1 - target) * input - counted
     if weight is not None:
         loss = loss * weight
     return reduced(loss, reduction)

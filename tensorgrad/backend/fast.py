@@ -189,7 +189,8 @@ class FastBackend(
 #: few passes of NumPy's; erf is some forty.
 FEWEST = {
     **dict.fromkeys(
-        ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink"), 1 << 12
+        ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "huber"),
+        1 << 12,
     ),
     **dict.fromkeys(("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh"), 1 << 10),
     **dict.fromkeys(("gelu", "erf", "erfc"), 1 << 8),

@@ -30,7 +30,17 @@ if numba is not None:
     WIDTH = LANES * 4
 
 #: The functions that kernels know, by the names of their primitives; their places are the numbers below.
-STEPS = ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "clamp")
+STEPS = (
+    "leaky_relu",
+    "threshold",
+    "hardtanh",
+    "hardsigmoid",
+    "hardswish",
+    "hardshrink",
+    "softshrink",
+    "clamp",
+    "huber",
+)
 CURVES = ("sigmoid", "silu", "gelu", "gelu_tanh", "mish", "softplus", "logsigmoid", "elu", "erf", "erfc")
 
 
@@ -49,6 +59,9 @@ def _step(which, x, p, q):  # type: ignore[no-untyped-def]
         return x * (smaller(larger(x + 3.0, zero), fill(6.0)) / 6.0)
     if which == 5:  # hardshrink, bound p
         return where_above(x, p, x, where_above(-p, x, x, where_number(x, zero, x)))
+    if which == 8:  # huber, delta p
+        near = smaller(larger(x, -p), p)
+        return near * (x - near * 0.5)
     return x - smaller(larger(x, -p), p)  # softshrink, bound p
 
 
@@ -67,6 +80,8 @@ def _step_along(which, d, x, p, q):  # type: ignore[no-untyped-def]
         return where_above(x, fill(-3.0), where_above(fill(3.0), x, d * (x / 3.0 + 0.5), d), where_number(x, zero, d))
     if which == 7:  # at the bounds of clamp the gradient passes
         return where_above(x, q, zero, where_above(p, x, zero, where_number(x, d, zero)))
+    if which == 8:
+        return d * smaller(larger(x, -p), p)
     return where_above(x, p, d, where_above(-p, x, d, where_number(x, zero, d)))
 
 

@@ -146,6 +146,21 @@ class Softshrink(Activation):
         return b.where((x >= -self.bound) & (x <= self.bound), 0.0, d)
 
 
+class Huber(Activation):
+    """z = x^2 / 2 where |x| < delta, else delta (|x| - delta / 2)        dz = (x held between -delta and delta) dx"""
+
+    __slots__ = ("delta",)
+
+    delta: float
+
+    def formula(self, b: Any, x: Any) -> Any:
+        near = b.clamp(x, -self.delta, self.delta)
+        return near * (x - near * 0.5)
+
+    def times_slope(self, b: Any, d: Any, x: Any) -> Any:
+        return d * b.clamp(x, -self.delta, self.delta)
+
+
 class Elu(Activation):
     """z = scale x where x > 0, else scale alpha (e^(rate x) - 1)        dz = scale dx, or scale alpha rate e^(rate x) dx"""
 

@@ -29,6 +29,7 @@ FUNCTIONS = {
     "hardswish": activation.Hardswish(),
     "hardshrink": activation.Hardshrink(0.5),
     "softshrink": activation.Softshrink(0.5),
+    "huber": activation.Huber(1.5),
     "silu": activation.Silu(),
     "gelu": activation.Gelu(),
     "gelu_tanh": activation.GeluTanh(),

@@ -95,3 +95,11 @@ for _primitive, _name, _values in [
 for _shape in [(4,), (), (0, 2)]:
     row("FlooredLog", f"{len(_shape)}d", lambda x: FlooredLog()(x), [positive(*_shape)], np.log)
 row("FlooredLog", "zero", lambda x: FlooredLog()(x + 0.5), [np.array([0.5])], lambda x: np.log(x + 0.5))
+row(
+    "Huber",
+    "both",
+    lambda x, y: F.huber_loss(x, y, "none", 0.7),
+    [apart(2, 3), 3 * apart(2, 3)],
+    lambda x, y: np.where(abs(x - y) < 0.7, (x - y) ** 2 / 2, 0.7 * (abs(x - y) - 0.35)),
+    oracle=lambda torch, x, y: torch.nn.functional.huber_loss(x, y, "none", 0.7),
+)
