@@ -83,6 +83,7 @@ PRODUCTS: dict[str, Callable[[Shapes, Shape], int]] = {
     "inner_product": _rows_by_columns,
     "inner_product_bias": _rows_by_columns,
     "matmul": _rows_by_columns,
+    "dot": _rows_by_columns,
 }
 
 #: Element by element: FLOPs for each number of the result.

@@ -54,6 +54,7 @@ SAME = {
     "minimum": "Min",
     "where": "Where",
     "matmul": "MatMul",
+    "dot": "MatMul",
     "identity": "Identity",
     "clone": "Identity",
     "contiguous": "Identity",

@@ -51,6 +51,21 @@ class Matmul(Bilinear):
         return sum_to(backend_of(dz).matmul(_turned(x), dz), self.shape_y)
 
 
+class Dot(Bilinear):
+    """z = sum of x_i y_i for two vectors        dz = dx y + x dy"""
+
+    __slots__ = ()
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return backend_of(x).matmul(x, y)
+
+    def vjp_x(self, dz: Any, y: Any) -> Any:
+        return dz * y
+
+    def vjp_y(self, dz: Any, x: Any) -> Any:
+        return dz * x
+
+
 class InnerProduct(Bilinear):
     """z = x w^T: each row of x against each row of w        dz = dx w^T + x dw^T
 
@@ -142,14 +157,16 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
             f"second ({shape_y[-2 if len(shape_y) > 1 else 0]})"
         )
     row, column = len(shape_x) == 1, len(shape_y) == 1
+    if row and column:
+        return Dot()(x, y)  # type: ignore[no-any-return]
     if row:
         x = unsqueeze(x, 0)
     if column:
         y = unsqueeze(y, 1)
     z = Matmul()(x, y)
     if column:
-        z = squeeze(z, -1)
-    return squeeze(z, -1 if column else -2) if row else z
+        return squeeze(z, -1)
+    return squeeze(z, -2) if row else z
 
 
 def inner_product(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

@@ -196,3 +196,11 @@ def test_float64_and_small_arrays_go_by_their_formulas(monkeypatch: pytest.Monke
     numpy.testing.assert_array_equal(backend_of(wide).value(curve, wide), curve.formula(CPU, wide))
     small = wide[::100].astype(numpy.float32)
     numpy.testing.assert_array_equal(backend_of(small).value(curve, small), curve.formula(CPU, small))
+
+
+@pytest.mark.parametrize(("name", "exact"), [("erf", math.erf), ("erfc", math.erfc)])
+def test_few_numbers_go_through_pythons_own_functions(name: str, exact: Any):
+    x = numbers()[::50].reshape(-1, 1)[:, ::-1]
+    assert x.size <= 256
+    wanted = numpy.array([[exact(float(v))] for v in x[:, 0]]).astype(numpy.float32)
+    numpy.testing.assert_array_equal(getattr(CPU, name)(x), wanted)

@@ -82,7 +82,7 @@ def test_without_names_a_leaf_is_a_parameter_and_the_rest_a_constant():
 
 def test_a_vector_that_matmul_saved_as_a_column_is_the_users_vector():
     w, _, x = pair()
-    graph = read_tape(w @ x, {"w": w, "x": x})
+    graph = read_tape(w.reshape(1, 3) @ x, {"w": w, "x": x})
     assert ("input", "x", (3,)) in nodes(graph)
     assert [n.shape for n in graph.nodes if n.name == "matmul"] == [(1, 1)]
 

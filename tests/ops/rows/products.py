@@ -23,6 +23,9 @@ for _name, _shapes, _numpy in [
         lambda x, a, b, f=_numpy: 0.5 * x + 2 * f(x, a, b),
         oracle=lambda torch, x, a, b, name=_name: getattr(torch, name)(x, a, b, beta=0.5, alpha=2),
     )
+row("Dot", "dot", tg.dot, [signed(4), signed(4)], np.dot, oracle=lambda torch, x, y: torch.dot(x, y))
+row("Dot", "at", lambda x, y: x @ y[::2], [signed(3), signed(6)], lambda x, y: x @ y[::2])
+row("Dot", "none", tg.dot, [signed(0), signed(0)], np.dot)
 row("Multiply", "addr", tg.addr, [signed(2, 3), signed(2), signed(3)], lambda x, a, b: x + np.outer(a, b))
 row("Multiply", "kron", tg.kron, [signed(2, 2), signed(3)], np.kron)
 row("Multiply", "vecdot", tg.linalg.vecdot, [signed(2, 3), signed(3)], lambda x, y: (x * y).sum(-1))
