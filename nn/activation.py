@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import ArgumentError, OperandError, RangeError, ShapeError
 from tensorgrad.ops import activation, elementwise, loss, unary
@@ -134,6 +135,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return _apply("mish", activation.Mish(), input, inplace)
 
 
+@under_autocast
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
     return _apply("softplus", activation.Softplus(float(beta), float(threshold)), input)
@@ -167,6 +169,7 @@ def scaled_tanh(input: Tensor) -> Tensor:
     return unary.tanh(input * (2 / 3)) * 1.7159
 
 
+@under_autocast
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight x; weight holds one number, or one for each channel (dimension 1). He et al. 2015.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError
 from tensorgrad.nn.arguments import whole
 from tensorgrad.nn.module import Module
@@ -88,6 +89,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg("adaptive_avg_pool2d", input, output_size, 2)
 
 
+@under_autocast
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """As adaptive_avg_pool2d, of (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_avg("adaptive_avg_pool3d", input, output_size, 3)
@@ -111,6 +113,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max("adaptive_max_pool2d", input, output_size, 2, return_indices)
 
 
+@under_autocast
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """As adaptive_max_pool2d, of (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_max("adaptive_max_pool3d", input, output_size, 3, return_indices)

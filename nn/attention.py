@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from tensorgrad import creation
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError
 from tensorgrad.nn import init
@@ -20,6 +21,7 @@ from tensorgrad.ops.loss import softmax
 from tensorgrad.tensor import Tensor
 
 
+@under_autocast
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

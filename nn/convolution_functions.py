@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend.windows import extent
 from tensorgrad.errors import DtypeError, OperandError, ShapeError
 from tensorgrad.nn.arguments import one_of, several, whole
@@ -175,6 +176,7 @@ def _volumes(x: Tensor, w: Tensor, bias: Tensor | None, settings: Settings) -> T
     return shapes.transpose(z, 1, 2)
 
 
+@under_autocast
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -193,6 +195,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@under_autocast
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -222,6 +225,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@under_autocast
 def conv3d(
     input: Tensor,
     weight: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import ArgumentError, OperandError, RangeError
 from tensorgrad.nn.activation import logsigmoid
@@ -38,6 +39,7 @@ def reduced(loss: Tensor, reduction: str, weight: Tensor | None = None) -> Tenso
     return loss.mean() if weight is None else loss.sum() / weight.expand(loss.shape).sum()
 
 
+@under_autocast
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """|input - target|
 
@@ -49,6 +51,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: T
     return reduced((input - target).abs(), reduction, weight)
 
 
+@under_autocast
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -59,6 +62,7 @@ def huber_loss(
     return reduced(Huber(float(delta))(input - target), reduction, weight)
 
 
+@under_autocast
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2: Huber's over beta. Girshick 2015."""
     check_pair("smooth_l1_loss", input, target, reduction)
@@ -70,6 +74,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     return reduced(z if beta == 1 else z * (1 / beta), reduction)
 
 
+@under_autocast
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -86,6 +91,7 @@ def binary_cross_entropy(
     return reduced(loss, reduction)
 
 
+@under_autocast
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -109,6 +115,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss, reduction)
 
 
+@under_autocast
 def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - input): how far probabilities t are from those whose logarithms are the input.
 
@@ -124,6 +131,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     return reduced(loss, reduction)
 
 
+@under_autocast
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """<x1, x2> / (max(|x1|, eps) max(|x2|, eps)) along `dim`, broadcast.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.creation import ones, zeros
 from tensorgrad.dtypes import finfo
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError
@@ -17,6 +18,7 @@ from tensorgrad.nn.module import Module
 from tensorgrad.nn.parameter import Parameter
 from tensorgrad.ops import normalization, reduction
 from tensorgrad.ops import shape as shapes
+from tensorgrad.ops.operands import cast
 from tensorgrad.primitive import check_floating
 from tensorgrad.tensor import Tensor
 
@@ -43,12 +45,14 @@ def normalised(x: Tensor, rows: int, eps: float) -> tuple[Tensor, normalization.
 
 
 def scaled(z: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sizes) -> Tensor:
-    """w z + b, w and b brought to `shape`."""
+    """w z + b, w and b brought to `shape`; in z's dtype, also where w and b are in a wider one (mixed precision)."""
+    dtype = z.dtype
     if weight is not None:
         z = z * shapes.reshape(weight, *shape)
-    return z if bias is None else z + shapes.reshape(bias, *shape)
+    return cast(z if bias is None else z + shapes.reshape(bias, *shape), dtype)
 
 
+@under_autocast
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -77,6 +81,7 @@ def group_norm(
     return scaled(z, weight, bias, (-1, *(1,) * (input.array.ndim - 2)))
 
 
+@under_autocast
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -101,6 +106,7 @@ def layer_norm(
     return z
 
 
+@under_autocast
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.creation import empty
 from tensorgrad.errors import ShapeError
 from tensorgrad.nn import init
@@ -15,6 +16,7 @@ from tensorgrad.ops.matmul import inner_product
 from tensorgrad.tensor import Tensor
 
 
+@under_autocast
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """z = x w^T + b
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import float64, is_floating
 from tensorgrad.errors import ArgumentError, OperandError
 from tensorgrad.nn.arguments import at_least
@@ -12,6 +13,7 @@ from tensorgrad.ops.pooling import AvgPool2d
 from tensorgrad.tensor import Tensor
 
 
+@under_autocast
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, mean: bool = True
 ) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import int64, is_floating
 from tensorgrad.errors import ArgumentError, DeviceError, DimensionError, DtypeError, OperandError, ShapeError
@@ -21,6 +22,7 @@ from tensorgrad.tensor import Tensor
 REDUCTIONS = ("none", "mean", "sum")
 
 
+@under_autocast
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -68,6 +70,7 @@ def cross_entropy(
     return chosen.reduce(loss * (1.0 - smoothing) + spread * (smoothing / classes), reduction)
 
 
+@under_autocast
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -214,6 +217,7 @@ def _class_dim(operation: str, input: Any, target: Any, weight: Any) -> int:
     return dim
 
 
+@under_autocast
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2, and its mean or sum.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.errors import ArgumentError, OperandError, RangeError, ShapeError
 from tensorgrad.nn.activation import logsigmoid
 from tensorgrad.nn.arguments import one_of
@@ -15,6 +16,7 @@ from tensorgrad.ops.elementwise import where
 from tensorgrad.tensor import Tensor
 
 
+@under_autocast
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
     """input where the target is 1, max(0, margin - input) where it is -1: for distances of like and unlike pairs."""
     check_pair("hinge_embedding_loss", input, target, reduction)
@@ -23,6 +25,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, 
     return reduced(where(target == 1, zero, apart) + where(target == -1, zero, input), reduction)
 
 
+@under_autocast
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -36,12 +39,14 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@under_autocast
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-target input)), targets 1 and -1."""
     check_pair("soft_margin_loss", input, target, reduction)
     return reduced(-logsigmoid(target * input), reduction)
 
 
+@under_autocast
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -83,6 +88,7 @@ def multi_margin_loss(
     return reduced(loss[0] if single and reduction == "none" else loss, reduction)
 
 
+@under_autocast
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """sum over the right classes y and the others j of max(0, 1 - x[y] + x[j]) / C.
 
@@ -118,6 +124,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.mean(-1), reduction)
 
 
+@under_autocast
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -144,6 +151,7 @@ def cosine_embedding_loss(
     return reduced(loss, reduction)
 
 
+@under_autocast
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

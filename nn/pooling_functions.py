@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.backend.windows import pool2d_output_size
 from tensorgrad.dtypes import float64, is_floating
@@ -207,6 +208,7 @@ def max_pool2d(
     return _max_pool("max_pool2d", input, windows, return_indices)
 
 
+@under_autocast
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -261,6 +263,7 @@ def avg_pool2d(
     return mean_of_windows("avg_pool2d", input, windows, count_include_pad, divisor_override)
 
 
+@under_autocast
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend.resampling import Table
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError, UnsupportedError
 from tensorgrad.nn.adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -22,6 +23,7 @@ MODES = {"nearest": 0, "nearest-exact": 0, "area": 0, "linear": 1, "bilinear": 2
 _AREA = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 
 
+@under_autocast
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import bool_, int64
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError, UnsupportedError
@@ -67,6 +68,7 @@ def _centres(n: int, align_corners: bool) -> numpy.ndarray:
     return numpy.linspace(-1, 1, n) * (1 if align_corners else (n - 1) / n)
 
 
+@under_autocast
 def grid_sample(
     input: Tensor,
     grid: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend.windows import extent
 from tensorgrad.errors import ShapeError
 from tensorgrad.nn.arguments import several, whole
@@ -109,6 +110,7 @@ def _spread_volume(x: Tensor, w: Tensor, settings: Settings, axes: list[_Axis]) 
     return z[:, :, axis.before : padded - axis.after] if axis.before or axis.after else z
 
 
+@under_autocast
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -125,6 +127,7 @@ def conv_transpose1d(
     )
 
 
+@under_autocast
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -156,6 +159,7 @@ def conv_transpose2d(
     )
 
 
+@under_autocast
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

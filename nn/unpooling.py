@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import int64
 from tensorgrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
 from tensorgrad.nn.arguments import several
@@ -94,6 +95,7 @@ def max_unpool1d(
     return _max_unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@under_autocast
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -118,6 +120,7 @@ def max_unpool2d(
     return _max_unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@under_autocast
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,

@@ -11,6 +11,13 @@ tensor([2., 4., 6.])
 from typing import Any as _Any
 
 import tensorgrad.ops.methods  # gives Tensor its operators and methods
+from tensorgrad.autocasting import (
+    autocast,
+    clear_autocast_cache,
+    get_autocast_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_enabled,
+)
 from tensorgrad.backend import set_default_device
 from tensorgrad.creation import *
 from tensorgrad.device import Device, get_default_device
@@ -141,7 +148,7 @@ def _graph(self: "Tensor", **options: "_Any") -> "_Any":
 Tensor.graph = _graph  # type: ignore[method-assign, assignment]  # pictures stand on Tensors, so only the roof can give them to Tensors
 
 
-_LATER = "backends cuda data func gradcheck graph inspect io jit models train utils".split()
+_LATER = "amp backends cuda data func gradcheck graph inspect io jit models train utils".split()
 
 
 def __getattr__(name: str) -> object:
@@ -171,11 +178,13 @@ __all__ = [
     "__version__",
     "abs",
     "adaptive_avg_pool1d",
+    "autocast",
     "autograd",
     "avg_pool1d",
     "bool",
     "can_cast",
     "channel_shuffle",
+    "clear_autocast_cache",
     "compile",
     "concat",
     "constant_pad_nd",
@@ -193,6 +202,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "get_autocast_dtype",
     "get_default_device",
     "get_default_dtype",
     "get_rng_state",
@@ -206,6 +216,8 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_autocast_cache_enabled",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "layer_norm",
     "linalg",

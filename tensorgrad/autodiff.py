@@ -84,8 +84,8 @@ def run_backward(
                     heappush(heap, (node.order, node))
                 pending[node].append(place)
 
-    recording = mode.recording
-    mode.recording = create_graph
+    recording, casting = mode.recording, mode.autocast
+    mode.recording, mode.autocast = create_graph, None  # the rules work in the dtypes that forward chose
     try:
         with without_warnings():
             for root, cotangent in zip(roots, cotangents):
@@ -133,7 +133,7 @@ def run_backward(
                     dz = run_hooks(place.extra.hooks, dz, create_graph)
                 arrived[place] = dz
     finally:
-        mode.recording = recording
+        mode.recording, mode.autocast = recording, casting
     return arrived
 
 

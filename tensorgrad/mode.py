@@ -18,6 +18,7 @@ class Mode(threading.local):
     recording = True
     inference = False
     scope: Scope | None = None
+    autocast: Any = None  # inside of a region of mixed precision, its Casting: see tensorgrad.autocasting
     recorder: Any = None  # where a step is being recorded, its program: see tensorgrad.replay
 
 

@@ -362,6 +362,15 @@ class Primitive:
             if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
                 levels.update(x.extra.tangents)
         levels &= open_levels.keys()  # a Tensor carried out of its jvp has no tangent any more
+        casting, mode.autocast = mode.autocast, None  # the rules work in the dtypes that forward chose
+        try:
+            self._push_levels(inputs, outputs, recorded, levels)
+        finally:
+            mode.autocast = casting
+
+    def _push_levels(
+        self, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], recorded: bool, levels: set[int]
+    ) -> None:
         for level in sorted(levels):
             values = [x.below(level) if isinstance(x, Tensor) else x for x in inputs]
             dxs = [x.tangent(level) if isinstance(x, Tensor) else None for x in inputs]

@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module may import from its own floor and from those below. A folder's name stands for all in it
 # but those of its modules that are named themselves.
 FLOORS = (
-    ("errors", "dtypes", "device", "mode", "version", "handles", "locks", "backends", "jit"),
+    ("errors", "dtypes", "device", "mode", "version", "handles", "locks", "backends", "jit", "autocast_table"),
     ("backend",),
     ("random", "cuda"),
     ("primitive", "tensor", "storage", "printing", "anomaly", "gradient_hooks", "saved"),
+    ("autocasting",),
     ("ops",),
     ("creation", "linalg", "sampling"),
-    ("autodiff", "gradcheck", "special", "autograd", "func"),
+    ("autodiff", "gradcheck", "special", "autograd", "func", "amp"),
     ("ops.methods",),  # gives Tensor its methods, those of differentiation among them
     ("graph", "optim", "data", "io"),
     ("nn", "optim.swa_utils", "utils"),

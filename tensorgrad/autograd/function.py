@@ -16,6 +16,7 @@ from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import GraphError, OperandError, ShapeError
 from tensorgrad.mode import mode, no_grad
 from tensorgrad.ops.inplace import refresh_views
+from tensorgrad.ops.operands import cast
 from tensorgrad.primitive import Output, Primitive, observers, open_levels
 from tensorgrad.saved import Packed, packed
 from tensorgrad.tensor import Tensor
@@ -96,7 +97,7 @@ class FunctionCall(Primitive):
     state = ("context",)
 
     context: Context
-    tensors: list[tuple[int, ...] | None]  # the shape of each argument that is a Tensor
+    tensors: list[tuple[tuple[int, ...], Any] | None]  # shape and dtype of each argument that is a Tensor
     layouts: list[tuple[tuple[int, ...], Any, Any]]  # shape, dtype and backend of each result
 
     def __init__(self, function: type[Function]) -> None:
@@ -124,7 +125,7 @@ class FunctionCall(Primitive):
         return self._checked_grads(grads, arrays)
 
     def _checked_grads(self, grads: Any, arrays: bool) -> tuple[Any, ...]:
-        """The cotangents of the Tensors among the arguments, of their shapes."""
+        """The cotangents of the Tensors among the arguments, of their shapes and dtypes."""
         name = self.function.__name__
         given = list(grads) if isinstance(grads, (tuple, list)) else [grads]
         arguments = len(self.tensors)
@@ -134,9 +135,10 @@ class FunctionCall(Primitive):
                 "(None where there is none)"
             )
         found: list[Any] = []
-        for position, shape in enumerate(self.tensors):
-            if shape is None:
+        for position, wanted in enumerate(self.tensors):
+            if wanted is None:
                 continue
+            shape, dtype = wanted
             g = given[position]
             if g is None:
                 found.append(None)
@@ -147,6 +149,7 @@ class FunctionCall(Primitive):
                 )
             if g.shape != shape:
                 raise ShapeError(f"{name}.backward: gradient {position} has shape {g.shape}; the argument has {shape}")
+            g = cast(g, dtype) if is_floating(g.dtype) and is_floating(dtype) else g  # as PyTorch does
             found.append(g.array if arrays else g)
         return tuple(found)
 
@@ -331,7 +334,7 @@ def _record(
     pairs = [(z, raw) for z, raw in zip(results, outs) if isinstance(z, Tensor)]
     parents = [(x if x.node is None else x.node) if x.tracked else None for x in args if isinstance(x, Tensor)]
     Primitive._record(node, (), [], parents, tuple(z.array for z, _ in pairs))
-    node.tensors = [x.shape if isinstance(x, Tensor) else None for x in args]
+    node.tensors = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in args]
     node.layouts = [(z.shape, z.dtype, backend_of(z.array)) for z, _ in pairs]
     constants = {id(x) for x in context._not_differentiable}
     for position, (z, raw) in enumerate(pairs):

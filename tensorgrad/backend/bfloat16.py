@@ -116,6 +116,17 @@ class BFloat16Backend:
     def where(self, condition: Array, x: Any, y: Any) -> Array:
         return narrowed(self.wide.where(condition, widened(x), widened(y)))
 
+    def batch_norm(self, x: Array, weight: Any, bias: Any, eps: float) -> tuple[Array, ...]:
+        """The statistics stay in float32, as those of float16 do."""
+        z, *statistics = self.wide.batch_norm(widened(x), widened(weight), widened(bias), eps)
+        return narrowed(z), *statistics
+
+    def batch_norm_grad(self, dz: Array, x: Array, weight: Any, mean: Any, inv_std: Any) -> tuple[Array, ...]:
+        dx, dw, db = self.wide.batch_norm_grad(*[widened(part) for part in (dz, x, weight, mean, inv_std)])
+        return (
+            (narrowed(dx), narrowed(dw), narrowed(db)) if isinstance(weight, BFloat16Array) else (narrowed(dx), dw, db)
+        )
+
     def cast(self, x: Array, dtype: Any) -> Array:
         return x.astype(dtype)
 

@@ -72,6 +72,17 @@ class UpdateKernels:
         step *= lr
         w -= step
 
+    def unscale(self, gradients: list[Array], scale: Array) -> Array:
+        """Every gradient divided by scale (an array without dimensions), in place; whether all of them are finite then."""
+        xp = self.xp
+        inverse = (1.0 / scale.astype(xp.float64)).astype(xp.float32)
+        finite = None
+        for g in gradients:
+            g *= inverse
+            good = xp.isfinite(g).all()
+            finite = good if finite is None else finite & good
+        return finite
+
 
 class BlockedUpdateKernels(UpdateKernels):
     """In blocks, shared among the threads; for NumPy."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import DtypeError
@@ -217,6 +218,7 @@ def divide(input: Any, other: Any) -> Tensor:
     return Divide()(x, y)
 
 
+@under_autocast
 def power(input: Any, exponent: Any) -> Tensor:
     """x^y, element by element, broadcast."""
     x, y = tensors("power", input, exponent)
@@ -232,6 +234,7 @@ def negative(input: Tensor) -> Tensor:
     return Negative()(as_tensor("negative", input))
 
 
+@under_autocast
 def square(input: Tensor) -> Tensor:
     """x^2"""
     x = as_tensor("square", input)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import float64, is_floating
 from tensorgrad.errors import ArgumentError, DtypeError
@@ -237,11 +238,13 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return add(x, multiply(subtract(y, x), weight))
 
 
+@under_autocast
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """x + value tensor1 tensor2, broadcast."""
     return add(input, multiply(tensor1, tensor2), alpha=value)
 
 
+@under_autocast
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """x + value tensor1 / tensor2, broadcast; not of whole numbers, as in PyTorch."""
     if not is_floating(as_tensor("addcdiv", tensor1).dtype) and not is_floating(as_tensor("addcdiv", tensor2).dtype):

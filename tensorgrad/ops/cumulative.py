@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import int64, is_floating
 from tensorgrad.errors import RangeError, ShapeError
@@ -142,6 +143,7 @@ def _summable(x: Tensor, dtype: Any) -> Tensor:
     return x if is_floating(x.array.dtype) else cast(x, int64)
 
 
+@under_autocast
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The sums of the values up to each one along `dim`; integers and Booleans sum to int64.
 
@@ -153,6 +155,7 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return Cumsum(at)(x) if x.array.ndim else x.clone()
 
 
+@under_autocast
 def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The products of the values up to each one along `dim`; integers and Booleans give int64.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import int64, is_floating
 from tensorgrad.errors import ShapeError
@@ -135,6 +136,7 @@ def diagflat(x: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(x.reshape(-1), offset)
 
 
+@under_autocast
 def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if x.array.ndim != 2:

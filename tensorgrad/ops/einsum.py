@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.errors import ShapeError
 from tensorgrad.ops.broadcasting import broadcast_to
 from tensorgrad.ops.diagonals import diagonal
@@ -24,6 +25,7 @@ __all__ = [
 Label = Any  # str | int
 
 
+@under_autocast
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """The sum over all letters that are not in the result, of the products of the operands' values.
 

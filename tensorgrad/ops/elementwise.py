@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import finfo, is_floating, result_type
 from tensorgrad.errors import ArgumentError, DtypeError, OperandError
@@ -201,6 +202,7 @@ class Where(Primitive):
         )
 
 
+@under_autocast
 def exp(input: Tensor) -> Tensor:
     """e^x
 

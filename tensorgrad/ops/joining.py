@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import promote_types
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError
@@ -85,6 +86,7 @@ def _same_dtype(operation: str, xs: Sequence[Tensor], refusal: type[Exception] =
     return [cast(x, dtype) for x in found]
 
 
+@under_autocast
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The Tensors one after the other along an existing dimension; those of shape (0,) are left out, as in PyTorch.
 
@@ -107,6 +109,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return Concatenate(at)(*full)
 
 
+@under_autocast
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
     xs = _same_dtype("stack", tensors)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import get_default_dtype, is_floating
 from tensorgrad.ops.operands import cast, dims, one_dim, put_on_tape
@@ -128,6 +129,7 @@ class CrossEntropy(Primitive):
         return kernel(dz, self.probabilities, target, self.ignore_index, self.reduction), None
 
 
+@under_autocast
 def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """log(softmax(x)) along `dim`, without the overflow and the loss of digits of that form.
 
@@ -140,6 +142,7 @@ def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     return _along(LogSoftmax(one_dim("log_softmax", dim, x.array.ndim)), x)
 
 
+@under_autocast
 def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """e^x / sum e^x along `dim`: positive, summing to 1."""
     x = x if dtype is None else cast(x, dtype)
@@ -155,6 +158,7 @@ def _along(primitive: Primitive, x: Tensor) -> Tensor:
     return reshape(primitive(reshape(x, (1,))), ())
 
 
+@under_autocast
 def logsumexp(x: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """log sum e^x over `dim`, one or several, without overflow; integers count as the default floating-point type."""
     x = x if is_floating(x.array.dtype) else cast(x, get_default_dtype())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import DtypeError, ShapeError
 from tensorgrad.ops.operands import as_tensor, put_on_tape
@@ -136,15 +137,8 @@ def same_dtype(operation: str, *tensors: Any) -> list[Tensor]:
     return found
 
 
-def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """The product of matrices, of stacks of them (leading dimensions broadcast), and of vectors.
-
-    (n, m) @ (m, k) -> (n, k); a 1-d x is a row, a 1-d y a column, and the added dimension is dropped again.
-
-    >>> import tensorgrad
-    >>> (tensorgrad.ones(2, 3) @ tensorgrad.ones(3)).tolist()
-    [3.0, 3.0]
-    """
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """What `matmul` computes, in the dtype of what it is given."""
     x, y = same_dtype("matmul", x, y)
     shape_x, shape_y = x.array.shape, y.array.shape
     if not shape_x or not shape_y:
@@ -167,6 +161,19 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     if column:
         return squeeze(z, -1)
     return squeeze(z, -2) if row else z
+
+
+@under_autocast
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """The product of matrices, of stacks of them (leading dimensions broadcast), and of vectors.
+
+    (n, m) @ (m, k) -> (n, k); a 1-d x is a row, a 1-d y a column, and the added dimension is dropped again.
+
+    >>> import tensorgrad
+    >>> (tensorgrad.ones(2, 3) @ tensorgrad.ones(3)).tolist()
+    [3.0, 3.0]
+    """
+    return product(x, y)
 
 
 def inner_product(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -192,29 +199,34 @@ def _product(operation: str, x: Tensor, y: Tensor, dims: tuple[int, int]) -> Ten
         dims[0] == 3 and x.array.shape[0] != y.array.shape[0]
     ):
         raise ShapeError(f"{operation}: got shapes {x.shape} and {y.shape}, which do not fit together")
-    return matmul(x, y)
+    return product(x, y)
 
 
+@under_autocast
 def mm(x: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices: (n, m) and (m, k) -> (n, k)."""
     return _product("mm", x, mat2, (2, 2))
 
 
+@under_autocast
 def bmm(x: Tensor, mat2: Tensor) -> Tensor:
     """The products of two equally long stacks of matrices: (b, n, m) and (b, m, k) -> (b, n, k)."""
     return _product("bmm", x, mat2, (3, 3))
 
 
+@under_autocast
 def mv(x: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector: (n, m) and (m,) -> (n,)."""
     return _product("mv", x, vec, (2, 1))
 
 
+@under_autocast
 def dot(x: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' values."""
     return _product("dot", x, tensor, (1, 1))
 
 
+@under_autocast
 def vdot(x: Tensor, other: Tensor) -> Tensor:
     """As `dot`: there are no complex numbers to conjugate."""
     return _product("vdot", x, other, (1, 1))
@@ -248,4 +260,4 @@ def outer(x: Tensor, vec2: Tensor) -> Tensor:
 ger = outer
 
 
-put_on_tape(matmul=matmul)  # it also takes vectors, which the rules above may meet
+put_on_tape(matmul=product)  # it also takes vectors, which the rules above may meet

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import ArgumentError, ShapeError
 from tensorgrad.ops.elementwise import absolute, where
@@ -49,6 +50,7 @@ class Length(Reduction):
         return x * self.spread(dz * self._inverse(out))
 
 
+@under_autocast
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """(sum over dim of |x|^ord)^(1 / ord); the largest |x| for inf, the smallest for -inf, the count of nonzero x for 0.
 
@@ -85,6 +87,7 @@ def _norm(operation: str, x: Tensor, p: float, dim: Dims, keepdim: bool) -> Tens
     return where(zero, 0.0 if p > 0 else infinity, where(zero, 1.0, total) ** (1 / p))
 
 
+@under_autocast
 def norm(x: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The norm of order p over `dim`, as `linalg.vector_norm`; 'fro' is the order 2.
 
@@ -99,6 +102,7 @@ def norm(x: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, 
     return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
+@under_autocast
 def matrix_norm(
     x: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -148,11 +152,13 @@ def matrix_or_vector_norm(
     return vector_norm(x, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
+@under_autocast
 def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The norm of order p of x - other."""
     return vector_norm(x - other, p)
 
 
+@under_autocast
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The distances of order p between all rows of x1 (..., n, d) and x2 (..., m, d): (..., n, m).
 

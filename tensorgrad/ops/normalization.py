@@ -19,6 +19,11 @@ def _per_channel(v: Any, x: Any) -> Any:
     return backend_of(v).reshape(v, (1, -1, *(1,) * (x.ndim - 2)))
 
 
+def _in_dtype(d: Any, x: Any) -> Any:
+    """A tangent or cotangent in the dtype of what it belongs to: in mixed precision x is in a lower one than the weights."""
+    return d if d is None or d.dtype == x.dtype else backend_of(d).cast(d, x.dtype)
+
+
 def _statistics(x: Any, eps: float) -> tuple[Any, Any]:
     """The mean and 1 / sqrt(var + eps) of every channel, each (1, C, 1, ...), computed by operations that can be recorded."""
     backend = backend_of(x)
@@ -52,19 +57,20 @@ class Normalize(Primitive):
             dz = dz * _per_channel(weight, x)
         if dweight is not None:
             dz = dz + centred * _per_channel(inv_std * dweight, x)
-        return dz if dbias is None else dz + _per_channel(dbias, x)
+        return _in_dtype(dz if dbias is None else dz + _per_channel(dbias, x), x)
 
     def vjp(self, dz: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> Any:
-        backend = backend_of(dz)
         scale = inv_std if weight is None else inv_std * weight
+        exact = _in_dtype(dz, scale)  # sums over many values, in the dtype of the weights
         total: Any = None
         products: Any = None
         if self.needs(1) or self.needs(4):
-            total = backend.sum(dz, _over(dz), False)
+            total = backend_of(exact).sum(exact, _over(dz), False)
         if self.needs(2) or self.needs(3):
-            products = backend.sum(dz * (x - _per_channel(mean, x)), _over(dz), False)
+            along = exact * (_in_dtype(x, scale) - _per_channel(mean, x))
+            products = backend_of(along).sum(along, _over(dz), False)
         return (
-            dz * _per_channel(scale, dz) if self.needs(0) else None,
+            _in_dtype(dz * _per_channel(scale, dz), x) if self.needs(0) else None,
             -total * scale if self.needs(1) else None,
             (products if weight is None else products * weight) if self.needs(2) else None,
             products * inv_std if self.needs(3) else None,
@@ -100,11 +106,13 @@ class BatchNorm(Primitive):
             dz = dnormal if weight is None else dnormal * _per_channel(weight, x)
         if dweight is not None:
             dz = dz + normal * _per_channel(dweight, x)
-        return dz if dbias is None else dz + _per_channel(dbias, x)
+        return _in_dtype(dz if dbias is None else dz + _per_channel(dbias, x), x)
 
     def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
         if isinstance(dz, Tensor):
-            dx, dweight, dbias = _gradients(dz, x, weight, self.eps)
+            wide = x if weight is None else _in_dtype(x, weight)
+            dx, dweight, dbias = _gradients(_in_dtype(dz, wide), wide, weight, self.eps)
+            dx = _in_dtype(dx, x)
         else:
             dx, dweight, dbias = backend_of(dz).batch_norm_grad(dz, x, weight, self.mean, self.inv_std)
         return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None

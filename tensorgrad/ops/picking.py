@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import bool_, int64, is_floating
 from tensorgrad.errors import DimensionError, DtypeError, OperandError, ShapeError
@@ -150,6 +151,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: floa
     return reshape(wide + (sums if alpha == 1 else cast(sums * alpha, x.array.dtype)), x.array.shape)
 
 
+@under_autocast
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """x, with the slices of source in place of those at `index` along dim."""
     wide, places, source = _slices("index_copy", x, dim, index, source)
@@ -167,6 +169,7 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return reshape(where(Tensor(filled), number, wide), x.array.shape)
 
 
+@under_autocast
 def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """x, but z[indices] = values (broadcast), or += with accumulate, where repeated indices add up; None stands for ':'.
 

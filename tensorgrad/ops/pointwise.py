@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from tensorgrad.autocast_table import LISTED
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import get_default_dtype, is_floating
 from tensorgrad.errors import DtypeError, OperandError
@@ -128,10 +130,10 @@ def binary(
 
 
 def named(function: Any, name: str, text: str) -> Any:
-    """A made function under its public name, with its description."""
+    """A made function under its public name, with its description; mixed precision knows it if it is in its table."""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = text
-    return function
+    return under_autocast(function) if name in LISTED else function
 
 
 def refuse_numbers(operation: str, x: Any, y: Any, numbers: str) -> None:

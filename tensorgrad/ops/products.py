@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.dtypes import is_floating
 from tensorgrad.errors import DtypeError, ShapeError
 from tensorgrad.ops.broadcasting import broadcast_tensors, broadcast_to
@@ -44,6 +45,7 @@ def _added(operation: str, x: Tensor, product: Tensor, beta: float, alpha: float
     return (wide if beta == 1 else cast(wide * beta, dtype)) + scaled
 
 
+@under_autocast
 def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha mat1 mat2
 
@@ -55,27 +57,32 @@ def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: floa
     return _added("addmm", x, mm(mat1, mat2), beta, alpha)
 
 
+@under_autocast
 def addmv(x: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha mat vec"""
     return _added("addmv", x, mv(mat, vec), beta, alpha)
 
 
+@under_autocast
 def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha vec1 vec2^T"""
     return _added("addr", x, outer(vec1, vec2), beta, alpha)
 
 
+@under_autocast
 def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (the products of two stacks of matrices)"""
     return _added("baddbmm", x, bmm(batch1, batch2), beta, alpha)
 
 
+@under_autocast
 def addbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (the sum of the products of two stacks of matrices)"""
     total = bmm(batch1, batch2).sum(0)
     return _added("addbmm", x, cast(total, batch1.dtype), beta, alpha)
 
 
+@under_autocast
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The products of a and b summed over pairs of dimensions: the last `dims` of a with the first of b, or two lists of them.
 
@@ -140,6 +147,7 @@ def kron(x: Tensor, other: Tensor) -> Tensor:
     return reshape(apart, [n * m for n, m in zip(shape_x, shape_y)])
 
 
+@under_autocast
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of several matrices, in the order of multiplications that needs the fewest; the first and last may be vectors.
 
@@ -189,6 +197,7 @@ def _multiplied(xs: Sequence[Tensor]) -> Tensor:
     return product(0, len(xs))
 
 
+@under_autocast
 def chain_matmul(*matrices: Any) -> Tensor:
     """The product of several matrices, as `linalg.multi_dot`, or the one that is given."""
     xs = list(matrices[0]) if len(matrices) == 1 and isinstance(matrices[0], (tuple, list)) else list(matrices)
@@ -198,6 +207,7 @@ def chain_matmul(*matrices: Any) -> Tensor:
     return xs[0] if len(xs) == 1 else multi_dot(xs)
 
 
+@under_autocast
 def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross products of vectors of length 3 along `dim` (the first dimension of that length unless named).
 
@@ -230,6 +240,7 @@ def vector_cross(x: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return cross(x, other, dim)
 
 
+@under_autocast
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of the products of x and y along `dim`, the other dimensions broadcast."""
     x, y = same_dtype("vecdot", x, y)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import bool_, int64, is_floating
 from tensorgrad.errors import DimensionError, DtypeError, ShapeError
@@ -204,6 +205,7 @@ class Argmin(Argmax):
         return backend_of(x).argmin(x, axis=self.dim, keepdims=self.keepdim)
 
 
+@under_autocast
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over `dim` (all dimensions unless named); integers and Booleans sum to int64.
 
@@ -330,6 +332,7 @@ def _argument(operation: str, kind: type[Argmax], x: Tensor, dim: int | None, ke
     return kind(at if x.array.ndim else None, keepdim)(x)
 
 
+@under_autocast
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product of all values, or along `dim`; zeros get their gradient too, to every order.
 

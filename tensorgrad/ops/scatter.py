@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import bool_, float32, int64, is_floating
 from tensorgrad.errors import DtypeError, OperandError, ShapeError
@@ -202,6 +203,7 @@ def scatter(
     return reshape(z, x.array.shape)
 
 
+@under_autocast
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """x, but z[index[i][j]][j] += src[i][j] for dim = 0, and so on; repeated indices add up.
 

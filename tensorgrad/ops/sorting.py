@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend import backend_of
 from tensorgrad.dtypes import bool_, int64, is_floating
 from tensorgrad.errors import DimensionError, DtypeError, ShapeError
@@ -206,6 +207,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Chosen:
 INTERPOLATIONS = ("linear", "lower", "higher", "nearest", "midpoint")
 
 
+@under_autocast
 def quantile(
     x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -220,6 +222,7 @@ def quantile(
     return _quantile("quantile", x, q, dim, keepdim, interpolation, False)
 
 
+@under_autocast
 def nanquantile(
     x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

@@ -157,8 +157,9 @@ class Reach:
                     yield path, value
 
     def _of_function(self, path: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        home = sys.modules.get(function.__module__)
-        if _is_ours(function.__module__) and home is not None and function.__globals__ is vars(home):
+        written_in = function.__globals__.get("__name__")  # of a decorated function that of the decorator
+        home = sys.modules.get(written_in or "")
+        if _is_ours(written_in) and home is not None and function.__globals__ is vars(home):
             return  # (the examples in our docstrings bear our name, but live elsewhere)
         names = function.__code__.co_freevars
         for name, cell in zip(names, function.__closure__ or ()):

@@ -79,6 +79,7 @@ class Compiled:
                 mode.inference,
                 get_default_dtype(),
                 len(observers),
+                None if mode.autocast is None else mode.autocast.key(),
             )
             kind = self._kinds.setdefault(key, _Kind())
         except _CannotTell as reason:

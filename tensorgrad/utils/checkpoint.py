@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+from tensorgrad.autocasting import same_autocast
 from tensorgrad.errors import ArgumentError, GraphError
 from tensorgrad.locks import lock
 from tensorgrad.mode import enable_grad, mode
@@ -47,6 +48,7 @@ class _Part:
         self.args = args
         self.kwargs = kwargs
         self.rng_state = get_rng_state() if preserve else None
+        self.casting = mode.autocast
         self.kinds: list[str] = []
         self.values: dict[int, tuple[list[Any], list[Any]]] = {}
 
@@ -67,7 +69,7 @@ class _Part:
         if self.rng_state is not None:
             set_rng_state(self.rng_state)
         try:
-            with enable_grad(), _Watch(twins.append):
+            with enable_grad(), same_autocast(self.casting), _Watch(twins.append):
                 result = self.function(
                     *[_again(x) for x in self.args], **{k: _again(x) for k, x in self.kwargs.items()}
                 )
@@ -174,7 +176,8 @@ def checkpoint(
             return function(*args, **kwargs)
 
     part = _Part(again, args, kwargs, preserve_rng_state)
-    with first, _Watch(part.strip):
+    # weights are cast anew within the part, for so they are when it runs again
+    with first, same_autocast(part.casting), _Watch(part.strip):
         return function(*args, **kwargs)
 
 

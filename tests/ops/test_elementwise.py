@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from typing import Any
@@ -47,7 +48,7 @@ def operands(name: str, device: str) -> tuple[Tensor, tuple[Any, ...]]:
         x, y = tg.tensor([0.3, 0.6, 0.9], **kind), tg.tensor([0.7, 0.5, 0.8], **kind)
     if name in ARGUMENTS:
         return x, ARGUMENTS[name](y)
-    takes_two = BOTH[name].__code__.co_argcount > 1 and name not in ("logit", "nan_to_num")
+    takes_two = inspect.unwrap(BOTH[name]).__code__.co_argcount > 1 and name not in ("logit", "nan_to_num")
     return x, (y,) if takes_two else ()
 
 
