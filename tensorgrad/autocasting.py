@@ -18,7 +18,7 @@ import numpy
 
 from tensorgrad import dtypes
 from tensorgrad.autocast_table import LISTED, TABLE
-from tensorgrad.backend import backend_for, backend_of, is_device_name
+from tensorgrad.backend import backend_for, backend_of, is_device_name, without_warnings
 from tensorgrad.dtypes import DType, float16, float32, float64, is_bfloat16, is_floating
 from tensorgrad.errors import ArgumentError, DeviceError, OperandError, UnsupportedError
 from tensorgrad.mode import mode
@@ -233,7 +233,9 @@ class autocast:
 
     def __enter__(self) -> autocast:
         around = mode.autocast
-        self._before.append(around)
+        quiet = without_warnings()  # float16 overflows at 65504: that is for GradScaler, not for NumPy to tell
+        quiet.__enter__()
+        self._before.append((around, quiet))
         keeps = self.cache_enabled
         if keeps is None:
             keeps = True if around is None else around.keeps
@@ -246,7 +248,8 @@ class autocast:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        mode.autocast = self._before.pop()
+        mode.autocast, quiet = self._before.pop()
+        quiet.__exit__(None, None, None)
 
     def __call__(self, function: _Function) -> _Function:
         @functools.wraps(function)

@@ -19,6 +19,7 @@ from tensorgrad.commands import inspect as inspect_command
 from tensorgrad.commands import summary as summary_command
 from tensorgrad.commands import warmup as warmup_command
 from tensorgrad.errors import TensorgradError
+from tensorgrad.train.precision import PRECISIONS
 from tensorgrad.train.recipes import DATASETS, MODELS, NAMES, Recipe, find_recipe
 from tensorgrad.version import __version__
 
@@ -143,6 +144,11 @@ def parser() -> argparse.ArgumentParser:
         help="decides all that is random; the same seed, the same result (0)",
     )
     train.add_argument("--device", default="cpu", help="cpu, or cuda or cuda:N for an NVIDIA GPU (%(default)s)")
+    train.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="the dtype of convolutions and matrix products: %(choices)s; weights stay in float32 (the recipe's, float32)",
+    )
     train.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (runs/MODEL-DATA)")
     train.add_argument(
         "--workers", type=_seed, default=0, metavar="N", help="threads that prepare batches ahead (%(default)s: none)"
@@ -216,6 +222,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         changes["epochs"] = options.epochs
     if options.batch_size is not None:
         changes["batch_size"] = options.batch_size
+    if options.precision is not None:
+        changes["precision"] = options.precision
     if options.lr is not None:
         changes["optimizer_arguments"] = {**recipe.optimizer_arguments, "lr": options.lr}
     return dataclasses.replace(recipe, **changes)

@@ -85,7 +85,8 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            return outputs * self._scale_on(outputs.device)
+            with without_warnings():
+                return outputs * self._scale_on(outputs.device)
         if isinstance(outputs, Iterable) and not isinstance(outputs, (str, bytes, dict)):
             scaled = [self.scale(x) for x in outputs]
             return scaled if isinstance(outputs, list) else tuple(scaled)

@@ -91,7 +91,12 @@ class CPUBackend(
             setattr(self, kernel, _division(kernel, getattr(self, kernel)))
 
     def matmul(self, x: Any, y: Any) -> Any:
-        """x y, where two threads of BLAS would wait for each other longer than they work: in one."""
+        """x y, where two threads of BLAS would wait for each other longer than they work: in one.
+
+        float16 is multiplied and summed in float32, as PyTorch does it; BLAS knows no float16, and NumPy's own loop is slow.
+        """
+        if x.dtype == y.dtype == numpy.float16:
+            return self.cast(self.matmul(x.astype(numpy.float32), y.astype(numpy.float32)), numpy.float16)
         products = x.size * y.shape[-1] if y.ndim > 1 else 0
         if not ALONE_IN_BLAS < products < WORTH_THREADS:
             return numpy.matmul(x, y)

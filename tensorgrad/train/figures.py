@@ -34,6 +34,12 @@ class Evaluation:
         return self.correct / len(self.labels)
 
 
+def count_correct(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many rows of scores (N, classes) are highest at the true class (N,): a number that stays on the device."""
+    with no_grad():
+        return (scores.argmax(1) == labels).sum()
+
+
 class Running:
     """Mean loss and accuracy over the batches so far."""
 
@@ -43,11 +49,9 @@ class Running:
         self.images = 0
         self.images_here = 0  # by this process: those of an epoch that was continued may be of an earlier one
 
-    def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss, scores (N, classes) and true classes (N,)."""
-        images = labels.shape[0]
-        with no_grad():
-            self.correct += int((scores.argmax(1) == labels).sum().item())
+    def add(self, loss: float, correct: int, images: int) -> None:
+        """Count a batch: its mean loss, how many were right, of how many."""
+        self.correct += correct
         self.loss_sum += loss * images
         self.images += images
         self.images_here += images

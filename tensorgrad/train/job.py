@@ -15,11 +15,12 @@ import numpy
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tensorgrad import nn, optim
+from tensorgrad.amp import GradScaler
 from tensorgrad.backend import backend_for
 from tensorgrad.creation import zeros
 from tensorgrad.data.dataset import ImageDataset
 from tensorgrad.data.loader import DataLoader
-from tensorgrad.device import Device
+from tensorgrad.device import Device, as_device
 from tensorgrad.errors import ArgumentError
 from tensorgrad.graph import NO_DOT, GraphvizError, Picture, draw
 from tensorgrad.io.checkpoint import load_model, save_model
@@ -184,6 +185,7 @@ class Job:
             shuffle=True,
             drop_last=len(train) >= recipe.batch_size,
             num_workers=self.workers,
+            pin_memory=as_device(self.device).type == "cuda",
         )
         check = None if validation is None else DataLoader(validation, batch_size=TEST_BATCH)
         optimizer = getattr(optim, recipe.optimizer)(model.parameters(), **recipe.optimizer_arguments)
@@ -201,7 +203,9 @@ class Job:
                 self.device,
                 self.progress,
                 stop,
+                scaler=GradScaler(str(self.device)) if recipe.precision == "float16" else None,
                 failure=self.folder / FAILURE,
+                precision=recipe.precision,
             )
             if state is not None:
                 self._continue(trainer, state, len(loader))

@@ -31,6 +31,7 @@ class Recipe:
     are shares of all steps.
     validation: training images that are held out, drawn by numpy.random.default_rng(0), for every seed the same ones.
     images: train on so many of the other training images only, the first of that draw; None for all of them.
+    precision: 'float32', or 'bfloat16' or 'float16' for mixed precision: see tensorgrad.autocast.
     keep: 'last' takes the model of the last epoch, 'best' the one with the fewest errors on the held-out images.
     """
 
@@ -55,6 +56,7 @@ class Recipe:
     images: int | None = None
     schedule: Literal["cosine", "steps"] = "cosine"
     milestones: tuple[float, ...] = ()
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @property
     def changes_images(self) -> bool:

@@ -2,31 +2,90 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.data.loader import DataLoader
-from tensorgrad.device import Device
+from tensorgrad.device import Device, as_device
+from tensorgrad.dtypes import float64
 from tensorgrad.errors import ArgumentError, StateError
 from tensorgrad.mode import no_grad
 from tensorgrad.tensor import Tensor
-from tensorgrad.train.figures import Evaluation, Running
+from tensorgrad.train.figures import Evaluation, Running, count_correct
 from tensorgrad.train.metrics import EpochMetrics
 from tensorgrad.train.nonfinite import NonFiniteLoss, find_origin, keep_batch
+from tensorgrad.train.precision import region
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.randomness import generators_of, get_states, set_states
 from tensorgrad.train.stop import StopOnSignal, Stopped
 
 # of a state
 _PARTS = ("model", "optimizer", "scheduler", "scaler", "steps_done", "history", "position")
+
+
+@dataclass
+class _Step:
+    """One step of the loop."""
+
+    place: tuple[int, int, int]  # epoch, step, steps
+    rate: float
+    images: Tensor
+    labels: Tensor
+    states: dict[str, Any]  # of the random numbers, before it
+    loss: Any = None  # Tensors on the device, once it has been made
+    correct: Any = None
+
+
+class _Unread:
+    """Steps whose losses nobody has looked at yet, and the state of before them."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.steps: list[_Step] = []
+        self.before: list[Any] = []
+
+    def take(self, now: _Step) -> None:
+        """Make a step without a look at its loss."""
+        trainer = self.trainer
+        if not self.steps:
+            self.before = [copy.deepcopy(part.state_dict()) for part in self._parts()]
+        trainer._step(trainer._forward(now))
+        self.steps.append(now)
+
+    def _parts(self) -> list[Any]:
+        trainer = self.trainer
+        return [x for x in (trainer.model, trainer.optimizer, trainer.scheduler, trainer.scaler) if x is not None]
+
+    def read(self, figures: Running) -> None:
+        """Look at the losses, all at once; where one is not finite, go back and make the steps again one by one."""
+        losses = _on_host([now.loss for now in self.steps])
+        if numpy.isfinite(losses).all():
+            correct = _on_host([now.correct for now in self.steps])
+            for now, loss, right in zip(self.steps, losses, correct):
+                figures.add(float(loss), int(right), now.labels.shape[0])
+        else:
+            for part, state in zip(self._parts(), self.before):
+                part.load_state_dict(state)
+            for now in self.steps:
+                set_states({**now.states, "generators": []})
+                self.trainer._careful_step(now, figures)
+        self.steps, self.before = [], []
+
+
+def _on_host(numbers: list[Tensor]) -> numpy.ndarray:
+    """Tensors without dimensions as one NumPy array, fetched at once."""
+    backend = backend_of(numbers[0].array)
+    return backend.to_host(backend.stack([x.array for x in numbers], 0))
 
 
 class Trainer:
@@ -36,8 +95,12 @@ class Trainer:
     optimizer, scheduler: with PyTorch's methods; the schedule, if any, goes on after every step, not after every epoch.
     device: where the batches are moved to; the model must be there already.
     progress: shows how far it is; nothing without. stop: asked after every batch whether to go on (see StopOnSignal).
-    scaler: of the loss, for half precision, with PyTorch's methods scale, step, update and those of its state.
+    scaler: of the loss, for float16, with PyTorch's methods scale, step, update and those of its state: see GradScaler.
     failure: the file that a batch is written to whose loss is not finite.
+    precision: 'float32', or 'bfloat16' or 'float16' for a forward pass under autocast.
+    read_every: after how many steps the losses are read on the host, all at once: a GPU must not be waited for in every
+        step. None is 1 on the CPU, 10 elsewhere. The results are the same: where one is not finite, the state of before
+        these steps comes back (a copy on the device) and they are made again one by one, up to the one that failed.
 
     A batch is a pair (images, classes).
     """
@@ -54,6 +117,8 @@ class Trainer:
         *,
         scaler: Any = None,
         failure: str | os.PathLike[str] | None = None,
+        precision: str = "float32",
+        read_every: int | None = None,
     ) -> None:
         self.model = model
         self.loss = loss
@@ -64,6 +129,12 @@ class Trainer:
         self.stop = StopOnSignal() if stop is None else stop
         self.scaler = scaler
         self.failure = failure
+        self.precision = precision
+        kind = as_device(device).type
+        self.read_every = (1 if kind == "cpu" else 10) if read_every is None else read_every
+        if self.read_every < 1:
+            raise ArgumentError(f"Trainer: read_every is {read_every}; it must be at least 1")
+        self._region = region(kind, precision)
         self.history: list[EpochMetrics] = []
         self.steps_done = 0  # of all epochs
         self._position: dict[str, Any] = {}  # in the epoch: what `state` needs to go on from there
@@ -177,9 +248,12 @@ class Trainer:
         try:
             with no_grad():
                 for images, labels in batches:
-                    images, labels = images.to(self.device), labels.to(self.device)
-                    scores = self.model(images)
-                    figures.add(self.loss(scores, labels).item(), scores, labels)
+                    images, labels = self._moved(images), self._moved(labels)
+                    with self._region:
+                        scores = self.model(images)
+                        loss = self.loss(scores, labels)
+                    scores = scores if scores.dtype == float64 else scores.float()
+                    figures.add(loss.item(), int(count_correct(scores, labels).item()), labels.shape[0])
                     all_scores.append(backend_of(scores.array).to_host(scores.array))
                     all_labels.append(backend_of(labels.array).to_host(labels.array))
                     self.stop.check()
@@ -213,18 +287,19 @@ class Trainer:
             set_states(self._position["now"], generators)
         self.model.train()
         begun = time.perf_counter()
+        unread = _Unread(self)
         for step, (images, labels) in enumerate(batches, done + 1):
-            images, labels = images.to(self.device), labels.to(self.device)
             rate = self.optimizer.param_groups[0]["lr"]
-            before = get_states()
-            scores = self.model(images)
-            loss = self.loss(scores, labels)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise self._failed(value, (epoch, step, steps), rate, images, labels, before)
-            self._step(loss)
-            figures.add(value, scores, labels)
+            now = _Step((epoch, step, steps), rate, self._moved(images), self._moved(labels), get_states())
             self.steps_done += 1
+            saves = save is not None and bool(save_every) and self.steps_done % save_every == 0
+            if self.read_every == 1:
+                self._careful_step(now, figures)
+            else:
+                unread.take(now)
+                if len(unread.steps) < self.read_every and step < steps and not saves:
+                    continue
+                unread.read(figures)
             self._position = {
                 "step": step,
                 "begin": begin,
@@ -238,10 +313,32 @@ class Trainer:
                 f"loss {figures.loss:.4f}  accuracy {100 * figures.accuracy:5.2f} %  "
                 f"{figures.images_here / (time.perf_counter() - begun):,.0f} images/s",
             )
-            if save is not None and save_every and self.steps_done % save_every == 0:
+            if save is not None and saves:
                 save()
             self.stop.check()
+        if unread.steps:  # a loader that gave fewer batches than it said
+            unread.read(figures)
         return figures, rate
+
+    def _moved(self, x: Tensor) -> Tensor:
+        return x.to(self.device, non_blocking=True)
+
+    def _forward(self, now: _Step) -> Tensor:
+        """The loss of a batch; what is to be counted is kept, on the device."""
+        with self._region:
+            scores = self.model(now.images)
+            loss = self.loss(scores, now.labels)
+        now.loss, now.correct = loss.detach(), count_correct(scores, now.labels)
+        return loss
+
+    def _careful_step(self, now: _Step, figures: Running) -> None:
+        """A whole step, but for a loss that is not finite: then nothing is changed."""
+        loss = self._forward(now)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self._failed(value, now)
+        self._step(loss)
+        figures.add(value, int(now.correct.item()), now.labels.shape[0])
 
     def _step(self, loss: Tensor) -> None:
         """Gradients, and a step of optimiser and schedule."""
@@ -272,25 +369,19 @@ class Trainer:
                 stacklevel=4,
             )
 
-    def _failed(
-        self,
-        value: float,
-        place: tuple[int, int, int],
-        rate: float,
-        images: Tensor,
-        labels: Tensor,
-        states: dict[str, Any],
-    ) -> NonFiniteLoss:
+    def _failed(self, value: float, now: _Step) -> NonFiniteLoss:
         """The error for a loss that is not finite, with where it came from; the batch is kept."""
-        epoch, step, steps = place
-        origin, layer = find_origin(self.model, self.loss, images, labels, states)
+        epoch, step, steps = now.place
+        images, labels, states = now.images, now.labels, now.states
+        with self._region:
+            origin, layer = find_origin(self.model, self.loss, images, labels, states)
         path = None
         if self.failure is not None:
             batch = {"epoch": epoch, "step": step, "images": images, "labels": labels, "origin": origin, "layer": layer}
             path = keep_batch(self.failure, {**batch, "model": dict(self.model.state_dict()), "random": states})
         kept = f"; the batch is kept in {path}" if path else ""
         return NonFiniteLoss(
-            f"the loss became {value} in step {step} of {steps} of epoch {epoch}, at a learning rate of {rate:.3g}: "
+            f"the loss became {value} in step {step} of {steps} of epoch {epoch}, at a learning rate of {now.rate:.3g}: "
             f"{origin}; a lower rate may help{kept}",
             epoch,
             step,

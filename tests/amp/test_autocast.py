@@ -179,6 +179,16 @@ def test_a_region_ends_also_by_an_exception_and_can_be_entered_again():
     assert not tg.is_autocast_enabled("cpu")
 
 
+def test_an_overflow_is_a_value_in_a_region():
+    x = tg.full((2, 2), 6e4)
+    with tg.autocast("cpu", LOW):
+        z = x @ x
+        assert (z + z).tolist() == [[float("inf")] * 2] * 2
+        assert F.conv2d(x.expand(1, 1, 2, 2), tg.full((1, 1, 2, 2), 6e4)).item() == float("inf")
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        x.half() + x.half()
+
+
 def test_as_a_decorator():
     @tg.autocast("cpu", LOW)
     def forward(x, depth=2):
