@@ -19,6 +19,7 @@ class Mode(threading.local):
     inference = False
     scope: Scope | None = None
     autocast: Any = None  # inside of a region of mixed precision, its Casting: see tensorgrad.autocasting
+    capturing: Any = None  # while a CUDA graph is captured in this thread: see tensorgrad.cuda.graphs
     recorder: Any = None  # where a step is being recorded, its program: see tensorgrad.replay
 
 

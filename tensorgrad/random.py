@@ -19,6 +19,7 @@ import numpy
 from tensorgrad.backend import backend_for
 from tensorgrad.backend.parallel import share
 from tensorgrad.device import Device, as_device
+from tensorgrad.errors import GraphError
 from tensorgrad.mode import mode
 
 _PIECE = 1 << 20  # numbers drawn from one stream
@@ -58,6 +59,11 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(draw)
     def drawn(self: Generator, *arguments: Any, **named: Any) -> Any:
+        if mode.capturing is not None:
+            raise GraphError(
+                "cuda.graph: random numbers are drawn on the host, and a graph would repeat them; draw them before, or use "
+                "tensorgrad.compile, which draws anew at every replay"
+            )
         if mode.recorder is None:
             return draw(self, *arguments, **named)
         return mode.recorder.host(functools.partial(draw, self, **named), arguments, draw.__name__, gives=True)

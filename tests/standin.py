@@ -17,6 +17,8 @@ import types
 from typing import Any
 
 import numpy
+import standin_cuda
+from standin_cuda import CUDA, changed, computed
 
 from tensorgrad.backend import register
 from tensorgrad.backend.cuda import CUDABackend
@@ -97,28 +99,25 @@ class StandInArray:
         return len(self._values)
 
     def __getitem__(self, index: Any) -> StandInArray:
-        with numpy.errstate(all="ignore"):
-            return _outside(self._values[_index(index)])
+        return _outside(computed(self._values.__getitem__, _index(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        with numpy.errstate(all="ignore"):
-            self._values[_index(index)] = _inside(value, "x[index] = value")
+        changed(self._values.__setitem__, _index(index), _inside(value, "x[index] = value"))
 
     # the methods, with CuPy's arguments (out= and order= left out where we never pass them)
 
     def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> StandInArray:
-        with numpy.errstate(all="ignore"):
-            values = self._values.astype(dtype, order=order, copy=copy)
+        values = computed(self._values.astype, dtype, order=order, copy=copy)
         return self if values is self._values else StandInArray(values)
 
     def copy(self, order: str = "C") -> StandInArray:
-        return StandInArray(self._values.copy(order=order))
+        return StandInArray(computed(self._values.copy, order=order))
 
     def fill(self, value: Any) -> None:
-        self._values.fill(_inside(value, "fill"))
+        changed(self._values.fill, _inside(value, "fill"))
 
     def reshape(self, *shape: Any, order: str = "C") -> StandInArray:
-        return _outside(self._values.reshape(*_inside(shape, "reshape"), order=order))
+        return _outside(computed(self._values.reshape, *_inside(shape, "reshape"), order=order))
 
     def transpose(self, *axes: Any) -> StandInArray:
         return _outside(self._values.transpose(*_inside(axes, "transpose")))
@@ -127,7 +126,7 @@ class StandInArray:
         return _outside(self._values.squeeze(axis=axis))
 
     def ravel(self, order: str = "C") -> StandInArray:
-        return _outside(self._values.ravel(order=order))
+        return _outside(computed(self._values.ravel, order=order))
 
     def sum(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> StandInArray:
         return self._reduced("sum", axis=axis, dtype=dtype, keepdims=keepdims)
@@ -154,8 +153,7 @@ class StandInArray:
         return self._reduced("all", axis=axis, keepdims=keepdims)
 
     def _reduced(self, name: str, **settings: Any) -> StandInArray:
-        with numpy.errstate(all="ignore"):
-            return _outside(getattr(self._values, name)(**settings))
+        return _outside(computed(getattr(self._values, name), **settings))
 
 
 def _operator(name: str) -> Any:
@@ -166,9 +164,11 @@ def _operator(name: str) -> Any:
         for other in others:
             if not isinstance(other, (StandInArray, bool, int, float, numpy.generic, numpy.ndarray)):
                 return NotImplemented
-        with numpy.errstate(all="ignore"):
-            found = method(self._values, *(_inside(other, name) for other in others))
-        return self if in_place else _outside(found)
+        inside = [_inside(other, name) for other in others]
+        if in_place:
+            changed(method, self._values, *inside)
+            return self
+        return _outside(computed(method, self._values, *inside))
 
     return operator
 
@@ -231,7 +231,7 @@ class Function:
         self.__name__ = name
         self.function = getattr(numpy, name)
         self.lists = lists
-        functools.update_wrapper(self, self.function, assigned=("__doc__",), updated=())
+        self.__doc__ = self.function.__doc__
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         name = self.__name__
@@ -242,8 +242,7 @@ class Function:
             raise HostAccess(f"{name}: got no array on the device among {arguments}")
         inside = [_inside(value, name, self.lists and position == 0) for position, value in enumerate(arguments)]
         named = {key: _inside(value, name) for key, value in settings.items()}
-        with numpy.errstate(all="ignore"):
-            found = self.function(*inside, **named)
+        found = computed(self.function, *inside, **named)
         if name == "broadcast_to":  # NumPy's cannot be written, CuPy's can
             found = numpy.lib.stride_tricks.as_strided(inside[0], found.shape, found.strides)
         return _outside(found)
@@ -255,7 +254,7 @@ class Function:
             raise AttributeError(f"{name}.at is not among the names we call")
         if x.dtype not in ADD_AT_DTYPES:
             raise TypeError(f"{name}.at: CuPy cannot take {x.dtype}")
-        self.function.at(x._values, _index(index), _inside(values, f"{name}.at"))
+        changed(self.function.at, x._values, _index(index), _inside(values, f"{name}.at"))
 
 
 class Random:
@@ -289,31 +288,6 @@ class Lib:
             return _outside(numpy.lib.stride_tricks.as_strided(x._values, shape, strides))
 
 
-class CUDA:
-    """standin.cuda, a machine with one device."""
-
-    class Device:
-        def __init__(self, number: int = 0) -> None:
-            if number != 0:
-                raise RuntimeError(f"cudaErrorInvalidDevice: {number}")
-            self.id = number
-
-        def __enter__(self) -> CUDA.Device:
-            return self
-
-        def __exit__(self, *exception: Any) -> None:
-            pass
-
-    class runtime:
-        @staticmethod
-        def getDeviceCount() -> int:
-            return 1
-
-    @staticmethod
-    def is_available() -> bool:
-        return True
-
-
 class StandIn:
     """The module. A name that is not here is not in CuPy, or nobody has checked that it is."""
 
@@ -340,7 +314,17 @@ class StandIn:
             return x if dtype is None else x.astype(dtype, copy=False)
         if isinstance(x, (list, tuple)) and _holds_arrays(x):
             raise HostAccess("asarray: got a list of arrays")
-        return StandInArray(numpy.array(x, dtype=dtype, copy=True, order="K"))
+        values = numpy.array(x, dtype=dtype, copy=True, order="K")
+        standin_cuda.from_host(values.nbytes)
+        return StandInArray(values)
+
+    @staticmethod
+    def get_default_memory_pool() -> standin_cuda.MemoryPool:
+        return standin_cuda.default_pool
+
+    @staticmethod
+    def get_default_pinned_memory_pool() -> standin_cuda.MemoryPool:
+        return standin_cuda.pinned_pool
 
     @staticmethod
     def from_dlpack(x: Any) -> StandInArray:
@@ -350,6 +334,7 @@ class StandIn:
     @staticmethod
     def asnumpy(x: Any) -> numpy.ndarray:
         """The one way back, a copy."""
+        standin_cuda.to_host()
         return x._values.copy(order="K") if isinstance(x, StandInArray) else numpy.asarray(x)
 
 

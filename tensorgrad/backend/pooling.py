@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.backend.convolution import summable
+from tensorgrad.backend.tables import table
 from tensorgrad.backend.windows import Padding, Pair, pool2d_output_size, reach, taps
 from tensorgrad.errors import ShapeError
 
@@ -38,7 +39,7 @@ class PoolingKernels:
         outputs = pool2d_output_size(x.shape, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
         z = xp.full((*x.shape[:2], *outputs), -xp.inf, x.dtype)
         winners = xp.empty(z.shape, winner_dtype(xp, kernel_size))
-        winners[...] = xp.asarray(first_taps(kernel_size, stride, padding, dilation, outputs), winners.dtype)
+        winners[...] = table(xp, first_taps(kernel_size, stride, padding, dilation, outputs), winners.dtype)
         for tap in taps(size, kernel_size, stride, padding, dilation, outputs):
             value = x[:, :, tap.input_rows, tap.input_columns]
             best = z[:, :, tap.rows, tap.columns]
@@ -180,7 +181,7 @@ class PoolingKernels:
         top, bottom, left, right = padding if count_include_pad else (0, 0, 0, 0)
         rows = window_lengths(size[0], kernel[0], stride[0], padding[0], outputs[0], -top, size[0] + bottom)
         columns = window_lengths(size[1], kernel[1], stride[1], padding[2], outputs[1], -left, size[1] + right)
-        return xp.asarray(rows, dtype).reshape(-1, 1) * xp.asarray(columns, dtype)
+        return table(xp, rows, dtype).reshape(-1, 1) * table(xp, columns, dtype)
 
 
 def winner_dtype(xp: Any, kernel: Pair) -> Any:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from tensorgrad.backend.tables import table as constant
+
 Array = Any
 
 
@@ -93,9 +95,9 @@ class ResamplingKernels:
         wide = x.astype(xp.float32) if x.dtype == xp.float16 and table.weight is not None else x
         z: Any = None
         for places, reads, weight in table.taps():
-            part = xp.take(wide, xp.asarray(reads), dim)
+            part = xp.take(wide, constant(xp, reads), dim)
             if weight is not None:
-                part *= xp.asarray(weight, wide.dtype).reshape(broadcast)
+                part *= constant(xp, weight, wide.dtype).reshape(broadcast)
             if places is None:
                 if z is None:
                     z = part
@@ -104,7 +106,7 @@ class ResamplingKernels:
                 continue
             if z is None:
                 z = xp.zeros((*x.shape[:dim], table.index.shape[1], *x.shape[dim + 1 :]), wide.dtype)
-            z[(*front, places if isinstance(places, slice) else xp.asarray(places))] += part
+            z[(*front, places if isinstance(places, slice) else constant(xp, places))] += part
         if z is None:  # the adjoint of a map that had no outputs
             z = xp.zeros((*x.shape[:dim], table.index.shape[1], *x.shape[dim + 1 :]), wide.dtype)
         return z.astype(x.dtype, copy=False)
@@ -118,7 +120,7 @@ class ResamplingKernels:
         shape = (-1,) + (1,) * (x.ndim - dim - 1)
         best = winner = None
         for index in table.index:
-            place = xp.asarray(index)
+            place = constant(xp, index)
             value = xp.take(x, place, dim)
             place = place.reshape(shape)
             if best is None:

@@ -264,7 +264,7 @@ def beside(operation: str, x: Tensor, index: Any) -> Any:
 
     Where x is on the tape it is a copy: backward needs the index as it is now.
     """
-    if type(index) is type(x.array):
+    if type(index) is type(x.array) or backend_of(index) is backend_of(x.array):  # the latter where a step is recorded
         return index.copy() if x.tracked and mode.recording else index
     if not isinstance(index, numpy.ndarray):
         place = backend_of(index).device_of(index)

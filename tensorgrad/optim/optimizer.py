@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.errors import ArgumentError, OperandError, StateError
-from tensorgrad.mode import enable_grad
+from tensorgrad.errors import ArgumentError, GraphError, OperandError, StateError
+from tensorgrad.mode import enable_grad, mode
 from tensorgrad.tensor import Tensor
 
 Group = dict[str, Any]
@@ -24,6 +24,9 @@ class Optimizer:
     param_groups is the list of groups, dicts that may be changed between steps (group["lr"] = ...); state holds what
     is kept for each parameter.
     """
+
+    #: Whether a step can be part of a CUDA graph as it is, with the settings of when it was captured.
+    capturable = False
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -90,6 +93,11 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; a closure is called first, and what it returns is returned."""
+        if mode.capturing is not None and not self.capturable:
+            raise GraphError(
+                f"{type(self).__name__}.step: it counts its steps in Python, and a CUDA graph would repeat one of them; leave "
+                "it out of the captured part, or use tensorgrad.compile, which makes it at every replay"
+            )
         loss = None
         if closure is not None:
             with enable_grad():

@@ -25,6 +25,8 @@ class SGD(Optimizer):
     tensor([0.8000], requires_grad=True)
     """
 
+    capturable = True
+
     def __init__(
         self,
         params: Any,

@@ -44,7 +44,7 @@ class Slot(NamedTuple):
 class Operation:
     """One line: what is called with what, and the numbers of its results."""
 
-    __slots__ = ("arguments", "changes", "function", "name", "results", "settings", "text")
+    __slots__ = ("arguments", "changes", "function", "host", "name", "results", "settings", "text")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Operation:
         self.settings = settings
         self.text = text  # as an expression, with the arguments' places; or None for a call
         self.changes = changes  # whether it changes its first argument and gives nothing
+        self.host = False  # done by Python at every replay
         self.results: Any = None
 
     @property
@@ -146,6 +147,7 @@ class Program:
         if not self.entering:
             return found
         operation = Operation(call, name, self._slots(arguments), {}, None, False)
+        operation.host = True
         self.operations.append(operation)
         if not gives:
             return found

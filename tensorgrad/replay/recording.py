@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 
 from tensorgrad.primitive import Freed, Output, observers
+from tensorgrad.replay.captured import CapturedProgram, Ends, can_capture
 from tensorgrad.replay.program import Program
 from tensorgrad.replay.reach import PLAIN, Reach
 from tensorgrad.replay.recorded import Recorded, raw, recording_into
@@ -53,7 +54,11 @@ def _is_special(extra: Any) -> bool:
 class Recording:
     """One run of a step, written down."""
 
-    def __init__(self, step: Callable[..., Any], arguments: Any, named: Any, tensors: list[Tensor]) -> None:
+    def __init__(
+        self, step: Callable[..., Any], arguments: Any, named: Any, tensors: list[Tensor], captures: bool = False
+    ) -> None:
+        self._captures = captures
+        self.captured: CapturedProgram | None = None
         self.error: BaseException | None = None
         self.result: Any = None
         self.text = ""
@@ -167,9 +172,34 @@ class Recording:
             if state.grad_number is not None and state.grad_number not in used:
                 self.program.inputs.remove(state.grad_number)
                 state.grad_number = None
-        self.run, self.text = written(self.program, numbers)
+        program = written(self.program, numbers)
+        self.text = program.text
+        self.run: Callable[[list[Any]], list[Any]] = program.function
+        if self._captures and any(can_capture(state.tensor.array) for state in (*self.states, *self.given)):
+            self.run = self.captured = CapturedProgram(program, self._ends())
+            if any(state.raises or state.final is not None for state in self.given):
+                self.captured.reason = "the step changes an argument"
         self.program.operations.clear()
         self.program.things.clear()
+
+    def _ends(self) -> Ends:
+        """Whose the program's inputs and outputs are; in the order in which `replay` goes through the states."""
+        given: list[int] = []
+        returns: list[tuple[int, int]] = []
+        place, output = 0, self.results
+        for number, state in enumerate((*self.states, *self.given)):
+            at, grad_at = place, place + 1
+            place += 1 if state.grad_number is None else 2
+            if number >= len(self.states):
+                given.extend(range(at, place))
+            if state.final is not None:
+                returns.append((output, at))
+                output += 1
+            if isinstance(state.grad_final, int):
+                if state.grad_number is not None:
+                    returns.append((output, grad_at))
+                output += 1
+        return Ends(frozenset(given), self.results, tuple(returns))
 
     # replaying
 

@@ -10,6 +10,7 @@ from tensorgrad.dtypes import get_default_dtype
 from tensorgrad.locks import lock
 from tensorgrad.mode import mode
 from tensorgrad.primitive import observers
+from tensorgrad.replay.captured import CapturedProgram
 from tensorgrad.replay.reach import PLAIN
 from tensorgrad.replay.recording import Recording
 from tensorgrad.tensor import Tensor
@@ -19,10 +20,11 @@ MOST_RECORDINGS, MOST_FAILURES = 8, 2
 _one_at_a_time = lock(reentrant=True)
 
 
-def compile(step: Callable[..., Any]) -> Compiled:
+def compile(step: Callable[..., Any], *, capture: bool = True) -> Compiled:
     """A step that is recorded as its operations on arrays, and from then on replayed without the tape.
 
-    step   a function, its forward pass, backward and optimiser step together, or only some of it; also a Module, for inference
+    step     a function, its forward pass, backward and optimiser step together, or only some of it; also a Module, for inference
+    capture  on a GPU, launch what is replayed as CUDA graphs, from the second replay on: see tensorgrad.replay.captured
     Returns a callable with the same arguments and results; what it returns has no history.
 
     The first call runs the step as it is, the second records it, the third and later replay: the same kernels in the same
@@ -53,15 +55,16 @@ def compile(step: Callable[..., Any]) -> Compiled:
     """
     if not callable(step):
         raise TypeError(f"compile: got a {type(step).__name__}; it takes a function or a Module")
-    return Compiled(step)
+    return Compiled(step, capture)
 
 
 class Compiled:
     """A step with its recordings."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
+    def __init__(self, step: Callable[..., Any], capture: bool = True) -> None:
         functools.update_wrapper(self, step)
         self.step = step
+        self.capture = capture
         self.replays = 0
         self._kinds: dict[Any, _Kind] = {}
 
@@ -69,7 +72,7 @@ class Compiled:
         return f"compiled {self.step!r}"
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if mode.recorder is not None:  # inside of another step's recording
+        if mode.recorder is not None or mode.capturing is not None:  # inside of another step's, or of a graph's
             return self.step(*arguments, **named)
         tensors: list[Tensor] = []
         try:
@@ -94,7 +97,7 @@ class Compiled:
         if kind.calls == 1 or kind.failures >= MOST_FAILURES or len(kind.recordings) >= MOST_RECORDINGS:
             return self.step(*arguments, **named)
         with _one_at_a_time:
-            recording = Recording(self.step, arguments, named, tensors)
+            recording = Recording(self.step, arguments, named, tensors, self.capture)
         if recording.reason is None:
             kind.recordings.append(recording)
         else:
@@ -105,8 +108,21 @@ class Compiled:
         return recording.result
 
     def why(self) -> list[str]:
-        """Why steps were not recorded; empty where all is well."""
-        return [kind.reason for kind in self._kinds.values() if kind.reason is not None]
+        """Why steps were not recorded, or on a GPU not captured; empty where all is well."""
+        reasons = [kind.reason for kind in self._kinds.values() if kind.reason is not None]
+        for program in self._captured():
+            if program.reason is not None:
+                reasons.append(f"replayed without a CUDA graph: {program.reason}")
+        return reasons
+
+    @property
+    def launches(self) -> int:
+        """How many of the replays were CUDA graphs."""
+        return sum(program.launches for program in self._captured())
+
+    def _captured(self) -> list[CapturedProgram]:
+        recordings = [recording for kind in self._kinds.values() for recording in kind.recordings]
+        return [recording.captured for recording in recordings if recording.captured is not None]
 
     def source(self) -> str:
         """The newest recording as Python."""

@@ -11,23 +11,46 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
-from tensorgrad.replay.program import OPERATORS, PLAIN, Operation, Program, Slot, flat
+from tensorgrad.replay.program import OPERATORS, PLAIN, Operation, Program, Slot, Value, flat
 
 _FUNCTIONS = {text: function for function, text in OPERATORS.items()}
 #: Values of at least so many bytes are let go by the program when they are no longer needed; smaller ones at its end.
 LET_GO = 1 << 12
 
 
-def written(program: Program, outputs: list[int]) -> tuple[Callable[[list[Any]], list[Any]], str]:
-    """The function (arrays of the program's inputs) -> arrays of the outputs, and its text."""
+class Written(NamedTuple):
+    """A program as a function (arrays of its inputs) -> arrays of the outputs, and what it is made of.
+
+    hosts  names in the text of the host's operations -> (the operation, the Values of its results)
+    """
+
+    function: Callable[[list[Any]], list[Any]]
+    text: str
+    code: Any
+    names: dict[str, Any]
+    hosts: dict[str, tuple[Callable[..., Any], Any]]
+    values: list[Value]
+
+    def with_hosts(self, stand_in: Callable[[Callable[..., Any], Any], Callable[..., Any]]) -> Callable[..., Any]:
+        """The same function with stand_in(operation, results) in place of each operation of the host."""
+        names = {**self.names, **{name: stand_in(*found) for name, found in self.hosts.items()}}
+        exec(self.code, names)
+        function: Callable[..., Any] = names["replay"]
+        return function
+
+
+def written(program: Program, outputs: list[int]) -> Written:
+    """The program as straight-line code."""
     writer = _Writer(program, outputs)
     text = writer.text()
-    exec(compile(text, "<recorded step>", "exec"), writer.names)
-    return writer.names["replay"], text
+    code = compile(text, "<recorded step>", "exec")
+    names = dict(writer.names)
+    exec(code, names)
+    return Written(names["replay"], text, code, writer.names, writer.hosts, program.values)
 
 
 class _Writer:
@@ -36,6 +59,7 @@ class _Writer:
         self.outputs = outputs
         self.names: dict[str, Any] = {"asarray": numpy.asarray}
         self.constants: dict[int, str] = {}
+        self.hosts: dict[str, tuple[Callable[..., Any], Any]] = {}
         self.last: dict[int, int] = {}  # number -> the last operation that uses it
         self.whole: set[int] = set(outputs)  # must be arrays, for something needs more than their number
         self.seen: set[int] = set(program.inputs) | set(outputs)  # may have other eyes on their memory
@@ -93,8 +117,16 @@ class _Writer:
         elif operation.text is not None:
             call = operation.text.format(*arguments)
         else:
-            call = f"{self._name(operation.name, operation.function)}({self._listed(arguments, operation.settings)})"
+            name = self._name(operation.name, operation.function)
+            if operation.host:
+                self.hosts[name] = operation.function, self._values(operation.results)
+            call = f"{name}({self._listed(arguments, operation.settings)})"
         return self._bound(operation.results, call)
+
+    def _values(self, results: Any) -> Any:
+        if type(results) is tuple:
+            return tuple(self._values(part) for part in results)
+        return None if results is None else self.program.values[results]
 
     def _arithmetic(self, operation: Operation, arguments: list[str], position: int) -> str:
         assert operation.text is not None
