@@ -23,7 +23,7 @@ class Working(threading.local):
 
 
 working = Working()
-counted = types.SimpleNamespace(launches=0)  # kernels and graphs, of all threads
+counted = types.SimpleNamespace(launches=0, waits=0)  # kernels and graphs; waits for streams; of all threads
 
 
 def arrays_in(value: Any) -> list[numpy.ndarray]:
@@ -130,6 +130,7 @@ class Stream:
 
     def synchronize(self) -> None:
         to_host()
+        counted.waits += 1
 
     def wait_event(self, event: Event) -> None:
         assert event.recorded is not None
@@ -196,6 +197,10 @@ class MemoryHook:
 
     entered: list[Any] = []  # noqa: RUF012
 
+    def malloc_postprocess(self, **what: Any) -> None: ...
+
+    def free_postprocess(self, **what: Any) -> None: ...
+
     def __enter__(self) -> Any:
         MemoryHook.entered.append(self)
         return self
@@ -219,7 +224,24 @@ class using_allocator:
         using_allocator.stack.pop()
 
 
-pinned_pool = MemoryPool()
+class PinnedMemory(bytearray):
+    """Memory that counts as pinned."""
+
+    made: list[Any] = []  # noqa: RUF012
+
+    def holds(self, address: int) -> bool:
+        start: int = numpy.frombuffer(self, numpy.uint8).__array_interface__["data"][0]
+        return start <= address < start + len(self)
+
+
+class PinnedPool(MemoryPool):
+    def malloc(self, size: int) -> PinnedMemory:
+        PinnedMemory.made.append(PinnedMemory(size))
+        del PinnedMemory.made[:-50]
+        return PinnedMemory.made[-1]
+
+
+pinned_pool = PinnedPool()
 default_pool = MemoryPool()
 
 
@@ -293,6 +315,11 @@ class CUDA:
             raise RuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
         assert start.recorded is not None and end.recorded is not None
         return float(end.recorded - start.recorded)
+
+    class pinned_memory:
+        @staticmethod
+        def is_memory_pinned(address: int) -> bool:
+            return any(memory.holds(address) for memory in PinnedMemory.made)
 
     @staticmethod
     def set_pinned_memory_allocator(allocator: Any = None) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad import random
-from tensorgrad.backend import backend_for, backend_of
+from tensorgrad.backend import backend_of
+from tensorgrad.cuda.pinned import why_not_pinned as why_not_pinned  # the loader asks here
 from tensorgrad.errors import DeviceError, GraphError, OperandError
 from tensorgrad.random import Generator
 from tensorgrad.tensor import Tensor
@@ -59,24 +60,9 @@ def take(tensor: Tensor, indices: Sequence[int]) -> Any:
     return backend.getitem(tensor.array, backend.asarray(indices))
 
 
-def why_not_pinned() -> str | None:
-    """Why memory cannot be pinned for a GPU here, or None if it can."""
-    try:
-        backend_for("cuda")
-    except DeviceError as error:
-        return str(error)
-    return None
-
-
 def pinned(tensor: Tensor) -> Tensor:
-    """A copy of a Tensor on the CPU in memory that stays where it is, which a GPU fetches without the CPU's help."""
-    if not isinstance(tensor.array, np.ndarray):
-        return tensor  # on a GPU already
-    import cupyx
-
-    held = cupyx.empty_pinned(tensor.array.shape, tensor.array.dtype)
-    held[...] = tensor.array
-    return Tensor(held)
+    """A Tensor on the CPU in memory that stays where it is, which a GPU fetches without the CPU's help; others as they are."""
+    return tensor.pin_memory() if isinstance(tensor.array, np.ndarray) else tensor
 
 
 # Random numbers. While a loader makes a batch, what is drawn comes from that batch's own stream, in whatever thread or

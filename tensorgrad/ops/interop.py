@@ -15,8 +15,8 @@ from tensorgrad.tensor import Tensor
 # what tensorgrad offers under these names
 __all__ = ["from_dlpack"]
 
-#: The devices of DLPack that we know, by its numbers (dlpack.h): CPU, CUDA, and host memory pinned by CUDA.
-DEVICES = {1: "cpu", 2: "cuda", 3: "cpu"}
+#: The devices of DLPack that we know, by its numbers (dlpack.h): CPU, CUDA, host memory pinned by CUDA, and memory that both see.
+DEVICES = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}
 
 
 def from_dlpack(ext_tensor: Any, *, device: str | Device | None = None, copy: bool | None = None) -> Tensor:
@@ -33,12 +33,15 @@ def from_dlpack(ext_tensor: Any, *, device: str | Device | None = None, copy: bo
     if isinstance(ext_tensor, Tensor):
         z = ext_tensor.detach()
     else:
-        number = int(ext_tensor.__dlpack_device__()[0])
+        number, index = (int(part) for part in ext_tensor.__dlpack_device__())
         if number not in DEVICES:
             raise DeviceError(
                 f"from_dlpack: the array is on DLPack's device {number}; we know the CPU (1) and CUDA (2)"
             )
-        z = Tensor(backend_for(DEVICES[number]).from_dlpack(ext_tensor)).shared_with_numpy()
+        place = Device(DEVICES[number], index if DEVICES[number] == "cuda" else None)
+        backend = backend_for(place)
+        with backend.on(place):
+            z = Tensor(backend.from_dlpack(ext_tensor)).shared_with_numpy()
     moved = z if device is None else to_device(z, device)
     if copy is False and moved is not z:
         raise OperandError(f"from_dlpack: copy=False, but the array has to move to '{device}'")

@@ -138,6 +138,8 @@ METHODS: dict[str, Any] = {
     "to": transfer.to,
     "cpu": transfer.cpu,
     "cuda": transfer.cuda,
+    "pin_memory": transfer.pin_memory,
+    "is_pinned": transfer.in_pinned_memory,
     **about.CONVERSIONS,
     **about.FACTS,
     # others made from it
