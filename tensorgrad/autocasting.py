@@ -1,13 +1,14 @@
 """Mixed precision: inside of `autocast`, operations get their Tensors in the dtype that suits them.
 
-Every operation of `tensorgrad.autocast_table` is decorated with `under_autocast`. Outside of a region that is one look at
-`mode.autocast`. Inside, the operation's Tensors are cast as the table says, by recorded casts, so that gradients come back in
+Every operation of `tensorgrad.autocast_table` is decorated with `under_autocast`. Outside of a region that is one call and one look.
+Inside, the operation's Tensors are cast as the table says, by recorded casts, so that gradients come back in
 the dtypes of what was given: weights stay in float32, and so do their gradients.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,30 +137,50 @@ def _has_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return kwargs.get("dtype") is not None or any(isinstance(x, numpy.dtype) for x in args)
 
 
+#: As many entries as regions are open, in all threads: while there is none, an operation need not look at its own thread.
+OPEN: list[None] = []
+
+_OPERATION = """
+def made(_function, _name, _mode, _open):
+    def operation({parameters}):
+        if _open and _mode.autocast is not None:
+            return _mode.autocast.call(_name, _function, ({positional}), {{{named}}})
+        return _function({arguments})
+    return operation
+"""
+
+
+@functools.cache
+def _operation(positional: tuple[str, ...], spread: str, named: tuple[str, ...]) -> Callable[..., Any]:
+    """Makes an operation of these parameters; written out, for `*args, **kwargs` would cost each call a quarter microsecond."""
+    star = [f"*{spread}"] if spread else ["*"] if named else []
+    parts = {
+        "parameters": ", ".join([*positional, *star, *named]),
+        "positional": "".join(f"{name}, " for name in (*positional, *([f"*{spread}"] if spread else []))),
+        "named": ", ".join(f"{name!r}: {name}" for name in named),
+        "arguments": ", ".join(
+            [*positional, *([f"*{spread}"] if spread else []), *(f"{name}={name}" for name in named)]
+        ),
+    }
+    space: dict[str, Any] = {}
+    exec(_OPERATION.format(**parts), space)
+    made: Callable[..., Any] = space["made"]
+    return made
+
+
 def under_autocast(function: _Function) -> _Function:
     """An operation of the table: inside of a region it gets its Tensors in the dtype that the table says."""
     name = function.__name__
     if name not in LISTED:
         raise ValueError(f"under_autocast: {name} is in no list of tensorgrad.autocast_table")
-
-    @functools.wraps(function)
-    def operation(*args: Any, **kwargs: Any) -> Any:
-        casting = mode.autocast
-        if casting is None:
-            return function(*args, **kwargs)
-        return casting.call(name, function, args, kwargs)
-
-    return operation  # type: ignore[return-value]
-
-
-@contextmanager
-def no_autocast() -> Iterator[None]:
-    """Inside, nothing is cast: for the rules of derivatives, which work in the dtypes that forward has chosen."""
-    before, mode.autocast = mode.autocast, None
-    try:
-        yield
-    finally:
-        mode.autocast = before
+    code = function.__code__
+    count, only = code.co_argcount, code.co_kwonlyargcount
+    names = code.co_varnames
+    spread = names[count + only] if code.co_flags & inspect.CO_VARARGS else ""
+    operation = _operation(names[:count], spread, names[count : count + only])(function, name, mode, OPEN)
+    operation.__defaults__ = function.__defaults__  # type: ignore[attr-defined]
+    operation.__kwdefaults__ = function.__kwdefaults__  # type: ignore[attr-defined]
+    return functools.wraps(function)(operation)  # type: ignore[return-value]
 
 
 def _device_type(operation: str, device_type: Any) -> str:
@@ -240,6 +261,7 @@ class autocast:
         if keeps is None:
             keeps = True if around is None else around.keeps
         known = {} if around is None else around.dtypes
+        OPEN.append(None)
         mode.autocast = Casting(
             {**known, self.device: (self._enabled, self.fast_dtype)}, keeps, {} if around is None else around.kept
         )
@@ -249,6 +271,7 @@ class autocast:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         mode.autocast, quiet = self._before.pop()
+        OPEN.pop()
         quiet.__exit__(None, None, None)
 
     def __call__(self, function: _Function) -> _Function:
@@ -310,8 +333,10 @@ def is_autocast_available(device_type: str) -> bool:
 def same_autocast(casting: Casting | None) -> Iterator[None]:
     """Inside, the region is what it was when `casting` was noted, with weights cast anew: for what is computed again."""
     before = mode.autocast
+    OPEN.append(None)
     mode.autocast = None if casting is None else Casting(casting.dtypes, casting.keeps, {})
     try:
         yield
     finally:
         mode.autocast = before
+        OPEN.pop()

@@ -12,7 +12,6 @@ As in CuPy, and unlike NumPy, a result without dimensions is an array too.
 
 from __future__ import annotations
 
-import functools
 import types
 from typing import Any
 

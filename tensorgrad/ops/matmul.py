@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -137,8 +139,16 @@ def same_dtype(operation: str, *tensors: Any) -> list[Tensor]:
     return found
 
 
-def product(x: Tensor, y: Tensor) -> Tensor:
-    """What `matmul` computes, in the dtype of what it is given."""
+@under_autocast
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """The product of matrices, of stacks of them (leading dimensions broadcast), and of vectors.
+
+    (n, m) @ (m, k) -> (n, k); a 1-d x is a row, a 1-d y a column, and the added dimension is dropped again.
+
+    >>> import tensorgrad
+    >>> (tensorgrad.ones(2, 3) @ tensorgrad.ones(3)).tolist()
+    [3.0, 3.0]
+    """
     x, y = same_dtype("matmul", x, y)
     shape_x, shape_y = x.array.shape, y.array.shape
     if not shape_x or not shape_y:
@@ -163,17 +173,9 @@ def product(x: Tensor, y: Tensor) -> Tensor:
     return squeeze(z, -2) if row else z
 
 
-@under_autocast
-def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """The product of matrices, of stacks of them (leading dimensions broadcast), and of vectors.
-
-    (n, m) @ (m, k) -> (n, k); a 1-d x is a row, a 1-d y a column, and the added dimension is dropped again.
-
-    >>> import tensorgrad
-    >>> (tensorgrad.ones(2, 3) @ tensorgrad.ones(3)).tolist()
-    [3.0, 3.0]
-    """
-    return product(x, y)
+product: Callable[[Tensor, Tensor], Tensor] = inspect.unwrap(
+    matmul
+)  # in the dtype of what it is given, whatever region
 
 
 def inner_product(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

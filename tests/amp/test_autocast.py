@@ -72,10 +72,11 @@ ROWS_OF_THE_GPU = [
 ]
 
 
+@pytest.mark.parametrize("place", ["standin", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(("line", "dtypes", "wanted"), ROWS_OF_THE_GPU)
-def test_the_table_of_gpus(line, dtypes, wanted):
-    x, y = (tg.tensor(numpy.eye(3) + 1, dtype=dtype).to("standin") for dtype in dtypes.split())
-    with tg.autocast("standin"):
+def test_the_table_of_gpus(line, dtypes, wanted, place):
+    x, y = (tg.tensor(numpy.eye(3) + 1, dtype=dtype).to(place) for dtype in dtypes.split())
+    with tg.autocast(place):
         z = eval(line, {"tg": tg, "F": F, "x": x, "y": y})
     assert z.dtype == wanted
     with tg.autocast("cpu", LOW):  # of another device: it is left alone

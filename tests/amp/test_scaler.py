@@ -66,7 +66,7 @@ def test_a_scale_that_would_overflow_stays():
     assert [scale for t, scale in found if t is tg] == [scale for t, scale in found if t is torch]
 
 
-@pytest.mark.parametrize("place", ["cpu", "standin"])
+@pytest.mark.parametrize("place", ["cpu", "standin", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_step_is_skipped_and_the_state_of_the_optimiser_stays(place):
     w = tg.ones(3, device=place).requires_grad_()
     optimizer = tg.optim.Adam([w], lr=0.1)

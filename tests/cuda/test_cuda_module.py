@@ -246,6 +246,58 @@ def test_a_loader_pins_its_batches(cuda_stand_in):
     assert batch[0].tolist() == [[0.0, 1.0, 2.0]] * 2
 
 
+# other libraries' arrays
+
+
+class Foreign:
+    """Another library's array on a GPU."""
+
+    def __init__(self, place):
+        self.place = place
+        self._values = np.arange(3.0)
+
+    def __dlpack_device__(self):
+        return self.place
+
+    def __dlpack__(self, **settings):
+        raise AssertionError("the backend asks")
+
+
+@pytest.mark.parametrize(("place", "number"), [((2, 0), 0), ((2, 1), 1), ((13, 1), 1)])
+def test_an_array_of_another_library_is_taken_where_it_is(cuda_stand_in, monkeypatch, place, number):
+    from tensorgrad.backend import backend_for
+
+    seen = []
+    backend = backend_for("cuda")
+    take = backend.from_dlpack
+    monkeypatch.setattr(backend, "from_dlpack", lambda x: seen.append(tg.cuda.current_device()) or take(x))
+    assert tg.from_dlpack(Foreign(place)).tolist() == [0.0, 1.0, 2.0]
+    assert (seen, tg.cuda.current_device()) == ([number], 0)
+
+
+@pytest.mark.parametrize(("place", "text"), [((2, 5), "2 GPU|cuda:5"), ((4, 0), "DLPack's device 4")])
+def test_an_array_elsewhere_is_refused(cuda_stand_in, place, text):
+    with pytest.raises(DeviceError, match=text):
+        tg.from_dlpack(Foreign(place))
+
+
+def test_a_tensor_on_the_cpu_and_one_on_a_gpu(cuda_stand_in):
+    with pytest.raises(DeviceError, match=r"'cpu'.*'cuda:0'.*\.to\(device\)"):
+        tg.ones(2) + tg.ones(2, device="cuda")
+
+
+@pytest.mark.gpu
+def test_pytorch_s_arrays_on_a_gpu():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    theirs = torch.arange(4.0, device="cuda")
+    ours = tg.from_dlpack(theirs)
+    ours.add_(1)
+    assert theirs.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert torch.from_dlpack(ours * 2).tolist() == [2.0, 4.0, 6.0, 8.0]
+
+
 @pytest.mark.gpu
 def test_on_a_gpu():
     """Streams, times, memory and pinned copies for real."""

@@ -1,6 +1,7 @@
 """Training in low precision, and losses that are read seldom: the same results, failures and states as step by step."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from tensorgrad import nn
 from tensorgrad.amp import GradScaler
 from tensorgrad.data import DataLoader, TensorDataset
 from tensorgrad.errors import ArgumentError
+from tensorgrad.io import load
 from tensorgrad.optim.lr_scheduler import LambdaLR
 from tensorgrad.random import Generator
-from tensorgrad.train import NonFiniteLoss, Trainer, warmup_cosine
+from tensorgrad.train import NonFiniteLoss, Trainer, find_recipe, warmup_cosine
+from tensorgrad.train.job import Job
 
 
 def points(n=28, seed=0):
@@ -69,6 +72,15 @@ def test_it_learns_in_every_precision(precision):
     rounded = np.array_equal(result.scores, result.scores.astype("float16").astype("float32"))
     assert rounded is (precision == "float16") or precision == "bfloat16"
     assert scores.dtype == tg.float32  # outside of the training there is no region
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_it_learns_on_a_gpu(precision):
+    trainer = trainer_of("cuda", precision)
+    history = trainer.fit(batches(), 4, DataLoader(points(seed=0), batch_size=28))
+    assert history[-1].validation_accuracy > 0.8
+    assert {p.dtype for p in trainer.model.parameters()} == {tg.float32}
 
 
 @pytest.mark.parametrize("place", ["cpu", "standin"])
@@ -163,6 +175,24 @@ def test_a_training_goes_on_to_the_bit(precision, read_every, tmp_path):
         assert all_of(second) == all_of(whole)
         if precision == "float16":
             assert second.scaler.state_dict() == whole.scaler.state_dict()
+
+
+def test_a_job_in_float16_goes_on_to_the_bit(tmp_path):
+    """From the checkpoint before the last, as if it had been killed after it: the same model, and the precision is told."""
+    recipe = dataclasses.replace(find_recipe("lenet5", "digits"), epochs=2, batch_size=512, precision="float16")
+    Job(recipe, tmp_path / "run", pictures=False, save_every=1).run()
+    whole = load(tmp_path / "run" / "model.safetensors")
+    assert whole.metadata["recipe"]["precision"] == "float16"
+    assert {array.dtype for array in whole.tensors.values()} == {np.dtype("float32")}
+    last = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert tg.load(last)["scaler"]["scale"] == 2.0**16
+    last.unlink()
+    Job(recipe, tmp_path / "run", pictures=False, save_every=1, resume=True).run()
+    again = load(tmp_path / "run" / "model.safetensors")
+    for name, array in whole.tensors.items():
+        np.testing.assert_array_equal(again.tensors[name], array)
+    with pytest.raises(ArgumentError, match="precision='float16' instead of 'float32'"):
+        Job(dataclasses.replace(recipe, precision="float32"), tmp_path / "run", pictures=False, resume=True).run()
 
 
 @pytest.mark.parametrize(
