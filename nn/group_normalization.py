@@ -102,7 +102,10 @@ def layer_norm(
     check("layer_norm", input, weight=(weight, last), bias=(bias, last))
     if not input.array.size:
         return scaled(shapes.clone(input), weight, bias, last)
-    z: Tensor = normalization.LayerNorm(len(last), float(eps))(input, weight, bias)
+    norm = normalization.LayerNorm(len(last), float(eps))
+    if any(x is not None and x.dtype != input.dtype for x in (weight, bias)):  # low precision beside float32 weights
+        return scaled(norm(input, None, None), weight, bias, last)
+    z: Tensor = norm(input, weight, bias)
     return z
 
 

@@ -439,6 +439,26 @@ def test_batch_norm_of_low_precision_with_weights_in_float32(low, training):
         numpy.testing.assert_allclose(ours, exact, atol=0.03 * abs(exact).max())
 
 
+@pytest.mark.parametrize("low", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "norm", ["layer_norm(x, (3,), w, b)", "group_norm(x, 3, w, b)", "instance_norm(x, None, None, w, b)"]
+)
+def test_other_norms_of_low_precision_with_weights_in_float32(low, norm):
+    if low == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    values = numpy.random.default_rng(0).standard_normal((4, 3, 3)).astype("float32")
+    found = []
+    for kind in (getattr(tg, low), tg.float32):
+        x = tg.tensor(values).to(kind).requires_grad_()
+        w, b = tg.tensor([0.5, 2.0, 1.0], requires_grad=True), tg.tensor([1.0, 0.0, -1.0], requires_grad=True)
+        z = eval(f"F.{norm}", {"F": F, "x": x, "w": w, "b": b})
+        (z * tg.linspace(-1, 1, 36).reshape(4, 3, 3).to(kind)).sum().backward()
+        assert (z.dtype, x.grad.dtype, w.grad.dtype, b.grad.dtype) == (kind, kind, tg.float32, tg.float32)
+        found.append([t.detach().float().numpy() for t in (z, x.grad, w.grad, b.grad)])
+    for ours, exact in zip(*found):
+        numpy.testing.assert_allclose(ours, exact, atol=0.03 * abs(exact).max())
+
+
 @pytest.mark.oracle
 def test_gradients_as_in_pytorch():
     """Value and dtype of every gradient of a small network in bfloat16."""
