@@ -116,16 +116,27 @@ class BFloat16Backend:
     def where(self, condition: Array, x: Any, y: Any) -> Array:
         return narrowed(self.wide.where(condition, widened(x), widened(y)))
 
-    def batch_norm(self, x: Array, weight: Any, bias: Any, eps: float) -> tuple[Array, ...]:
-        """The statistics stay in float32, as those of float16 do."""
-        z, *statistics = self.wide.batch_norm(widened(x), widened(weight), widened(bias), eps)
+    # of norms the statistics stay in float32, as those of float16 do, and gradients of weights in the weights' dtype
+
+    def batch_norm(self, *arguments: Any) -> tuple[Array, ...]:
+        z, *statistics = self.wide.batch_norm(*widened(arguments))
         return narrowed(z), *statistics
 
-    def batch_norm_grad(self, dz: Array, x: Array, weight: Any, mean: Any, inv_std: Any) -> tuple[Array, ...]:
-        dx, dw, db = self.wide.batch_norm_grad(*[widened(part) for part in (dz, x, weight, mean, inv_std)])
-        return (
-            (narrowed(dx), narrowed(dw), narrowed(db)) if isinstance(weight, BFloat16Array) else (narrowed(dx), dw, db)
-        )
+    def layer_norm(self, *arguments: Any) -> tuple[Array, ...]:
+        z, *statistics = self.wide.layer_norm(*widened(arguments))
+        return narrowed(z), *statistics
+
+    def batch_norm_grad(self, *arguments: Any) -> tuple[Array, ...]:
+        return self._norm_grad(self.wide.batch_norm_grad, arguments)
+
+    def layer_norm_grad(self, *arguments: Any) -> tuple[Array, ...]:
+        return self._norm_grad(self.wide.layer_norm_grad, arguments)
+
+    @staticmethod
+    def _norm_grad(kernel: Any, arguments: tuple[Any, ...]) -> tuple[Array, ...]:
+        dx, dw, db = kernel(*widened(arguments))
+        weight = arguments[2]
+        return (narrowed(dx), narrowed(dw), narrowed(db)) if isinstance(weight, BFloat16Array) else (narrowed(dx), dw, db)
 
     def cast(self, x: Array, dtype: Any) -> Array:
         return x.astype(dtype)
