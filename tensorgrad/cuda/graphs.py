@@ -44,10 +44,12 @@ class Capture:
     def __enter__(self) -> Capture:
         if mode.capturing is not None:
             raise GraphError("cuda.graph: this thread captures a graph already; captures do not nest")
-        self._open.enter_context(self.stream)
-        self._open.enter_context(self.xp.cuda.using_allocator(self.pool.malloc))
-        self._open.enter_context(_no_copies_from_the_host(self.xp))
-        self._begin()
+        with ExitStack() as entered:  # left again, if the capture does not begin
+            entered.enter_context(self.stream)
+            entered.enter_context(self.xp.cuda.using_allocator(self.pool.malloc))
+            entered.enter_context(_no_copies_from_the_host(self.xp))
+            self._begin()
+            self._open = entered.pop_all()
         mode.capturing = self
         return self
 

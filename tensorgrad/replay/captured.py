@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tensorgrad.backend import backend_of
-from tensorgrad.cuda.graphs import Capture, is_refusal
-from tensorgrad.errors import GraphError, TensorgradError
+from tensorgrad.cuda.graphs import Capture
+from tensorgrad.errors import GraphError
 from tensorgrad.mode import mode
 from tensorgrad.replay.program import Value
 from tensorgrad.replay.writer import Written
@@ -84,10 +84,10 @@ class CapturedProgram:
         self.captures += 1
         try:
             self._graphs = _Graphs(self.program, self.ends, inputs)
-        except Exception as error:
-            if not isinstance(error, TensorgradError) and not is_refusal(error):
-                raise
-            self.reason = str(error)
+        except (
+            Exception
+        ) as error:  # whatever a library says to being captured; what is wrong by itself comes up again below
+            self.reason = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
 
 
 class _Graphs:

@@ -239,6 +239,29 @@ def test_what_cannot_be_captured_is_replayed_without(make, reason):
     assert reason in told
 
 
+def test_a_library_that_does_not_let_itself_be_captured(monkeypatch):
+    """Nothing has been changed then, so the step is replayed without graphs: the optimiser steps once a call."""
+    w = tg.ones(2, device="standin").requires_grad_()
+    optimizer = optim.SGD([w], lr=0.5)
+
+    def step(x):
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    def refuse(self, mode=None):
+        raise OSError("no plan for this")
+
+    monkeypatch.setattr(standin_cuda.Stream, "begin_capture", refuse)
+    fast = tg.compile(step)
+    for _ in range(6):
+        fast(tg.ones(2, device="standin"))
+    assert w.tolist() == [-2.0, -2.0]
+    assert (fast.replays, fast.launches) == (4, 0)
+    assert fast.why() == ["replayed without a CUDA graph: OSError: no plan for this"]
+    assert standin_cuda.using_allocator.stack == []
+
+
 @pytest.mark.parametrize(
     "step",
     [lambda x: x * 2 if x.sum().item() > 0 else x * 3, lambda x: x + x.cpu().to("standin")],
