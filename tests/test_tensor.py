@@ -326,7 +326,7 @@ def test_devices_that_are_not_there():
     for bad in ("tpu", "float33", object()):
         with pytest.raises(TypeError, match="to: got"):
             tg.ones(2).to(bad)
-    with pytest.raises(DeviceError, match="got 'standin:3'; this machine has 1 GPU"):
+    with pytest.raises(DeviceError, match="got 'standin:3'; this machine has 2 GPU"):
         tg.ones(2).to("standin:3")
     with pytest.raises(DeviceError, match=r"got 'tpu'; there are cpu, cuda, standin"):
         tg.ones(2, device="tpu")

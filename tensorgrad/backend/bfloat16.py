@@ -136,7 +136,9 @@ class BFloat16Backend:
     def _norm_grad(kernel: Any, arguments: tuple[Any, ...]) -> tuple[Array, ...]:
         dx, dw, db = kernel(*widened(arguments))
         weight = arguments[2]
-        return (narrowed(dx), narrowed(dw), narrowed(db)) if isinstance(weight, BFloat16Array) else (narrowed(dx), dw, db)
+        return (
+            (narrowed(dx), narrowed(dw), narrowed(db)) if isinstance(weight, BFloat16Array) else (narrowed(dx), dw, db)
+        )
 
     def cast(self, x: Array, dtype: Any) -> Array:
         return x.astype(dtype)

@@ -137,6 +137,18 @@ def test_a_change_through_numpy_is_refused(alias, write):
     (y * y).sum().backward()  # what comes later takes the values as they are now
 
 
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_a_new_batch_over_an_old_one_is_seen(order):
+    """Of a large array a checksum looks at 4,096 places, wherever they lie."""
+    whole = np.random.default_rng(3).standard_normal((64, 3, 40, 40))
+    array = {"C": whole, "F": np.asfortranarray(whole), "strided": whole[:, :, ::2]}[order]
+    x = tg.from_numpy(array).requires_grad_()
+    z = (x * x).sum()
+    array[...] = np.random.default_rng(4).standard_normal(array.shape)
+    with pytest.raises(RuntimeError, match="behind tensorgrad's back"):
+        z.backward()
+
+
 @pytest.mark.parametrize("saved", ["the leaf", "a result", "a view", "of a Function"])
 def test_a_change_through_numpy_after_the_saving(saved):
     """NumPy is given the memory only when the node stands already."""
