@@ -50,13 +50,15 @@ class Storage:
 
     def sum_of(self, array: Any) -> int | None:
         """What a node has to note of values that it saves from this memory; None where NumPy does not have it."""
-        return None if self.lent is None else checksum(array)
+        return checksum(array) if self.lent is not None and isinstance(array, numpy.ndarray) else None
 
     def changed_by_numpy(self, array: Any, noted: int | None) -> bool:
         """Whether values saved from this memory are no longer what they were, though nothing here changed them.
 
         noted  what `sum_of` gave when they were saved
         """
+        if not isinstance(array, numpy.ndarray):  # of a step being recorded: the next runs have other values
+            return False
         if noted is not None:
             return checksum(array) != noted
         return bool(self.lent) and any(checksum(part) != before for part, before in self.lent or ())
