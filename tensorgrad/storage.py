@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from tensorgrad.mode import mode
+
 if TYPE_CHECKING:
     from tensorgrad.tensor import Tensor
 
@@ -50,14 +52,14 @@ class Storage:
 
     def sum_of(self, array: Any) -> int | None:
         """What a node has to note of values that it saves from this memory; None where NumPy does not have it."""
-        return checksum(array) if self.lent is not None and isinstance(array, numpy.ndarray) else None
+        return None if self.lent is None or mode.recorder is not None else checksum(array)
 
     def changed_by_numpy(self, array: Any, noted: int | None) -> bool:
         """Whether values saved from this memory are no longer what they were, though nothing here changed them.
 
         noted  what `sum_of` gave when they were saved
         """
-        if not isinstance(array, numpy.ndarray):  # of a step being recorded: the next runs have other values
+        if mode.recorder is not None:  # a step is being recorded: the next runs have other values
             return False
         if noted is not None:
             return checksum(array) != noted
