@@ -51,8 +51,13 @@ class Storage:
             lent.append((array, checksum(array)))
 
     def sum_of(self, array: Any) -> int | None:
-        """What a node has to note of values that it saves from this memory; None where NumPy does not have it."""
-        return None if self.lent is None or mode.recorder is not None else checksum(array)
+        """What a node has to note of values that it saves from this memory; None where NumPy does not have it.
+
+        While a step is recorded for replaying nothing is noted: the next runs have other values.
+        """
+        if self.lent is None or mode.recorder is not None or not isinstance(array, numpy.ndarray):
+            return None
+        return checksum(array)
 
     def changed_by_numpy(self, array: Any, noted: int | None) -> bool:
         """Whether values saved from this memory are no longer what they were, though nothing here changed them.

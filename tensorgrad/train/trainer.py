@@ -15,7 +15,6 @@ from typing import Any
 import numpy
 
 from tensorgrad.backend import backend_of
-from tensorgrad.data.loader import DataLoader
 from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import float64
 from tensorgrad.errors import ArgumentError, StateError
@@ -413,8 +412,13 @@ def _step_of(position: Any) -> int | None:
 
 def _after(train: Any, done: int) -> Iterator[Any]:
     """The batches of an epoch after the first `done`; the loader draws its order as it did when the epoch began."""
-    if getattr(type(train), "__iter__", None) is DataLoader.__iter__:  # what is written anew must be asked itself
-        return DataLoader.iter_from(train, done)
+    kinds = type(train).__mro__
+    of_iter, of_iter_from = (
+        next((kind for kind in kinds if name in vars(kind)), None) for name in ("__iter__", "iter_from")
+    )
+    if of_iter_from is not None and of_iter is of_iter_from:  # an __iter__ written anew must be asked itself
+        batches: Iterator[Any] = train.iter_from(done)
+        return batches
     batches = iter(train)
     for _ in range(done):
         next(batches)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def collected(*arguments):
     """The tests of two small files, in the order in which they would run."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments]
+    command += ["-p", "no:randomly"]  # a plugin that shuffles too, where somebody has it
     files = ["tests/io/test_atomic.py", "tests/data/test_idx.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, env=environment, check=True)
