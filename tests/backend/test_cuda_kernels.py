@@ -372,6 +372,59 @@ def test_a_training_is_that_of_numpy(kind: Any, place: str, launched: list[str])
     assert launched.count("update.sgd" if kind is optim.SGD else "update.adam") == 4
 
 
+#: What makes no launch: views, and memory that is not written.
+FREE = ("empty", "transpose", "reshape", "broadcast_to", "expand_dims", "may_share_memory")
+METHODS = "astype copy fill sum mean prod var max min any all __setitem__".split()
+OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor".split()
+IN_PLACE = "iadd isub imul itruediv ipow iand ior eq ne lt le gt ge neg abs invert".split()
+
+
+@pytest.fixture
+def computations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that the stand-in computes, each of which is a launch or more on a GPU."""
+    found: list[str] = []
+
+    def watch(owner: Any, name: str, named: Any) -> None:
+        method = getattr(owner, name)
+
+        def watched(self: Any, *arguments: Any, **settings: Any) -> Any:
+            result = method(self, *arguments, **settings)
+            if not (name == "astype" and result is self) and named(self, arguments) not in FREE:
+                found.append(named(self, arguments))
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+
+    names = [*OPERATORS, *(f"r{name}" for name in OPERATORS), *IN_PLACE]
+    for name in [*METHODS, *(f"__{name}__" for name in names)]:
+        watch(standin.StandInArray, name, lambda self, arguments, name=name: name)
+    watch(standin.Function, "__call__", lambda self, arguments: self.__name__)
+    watch(cuda_kernels.Compiled, "launch", lambda self, arguments: arguments[1])
+    watch(simulated.SimulatedElementwise, "__call__", lambda self, arguments: self.name)
+    return found
+
+
+@played
+@pytest.mark.parametrize("kernels", [False, True], ids=["for every library", "of our own"])
+def test_few_launches(kernels: bool, computations: list[str], monkeypatch: pytest.MonkeyPatch):
+    """A training step of LeNet-5."""
+    if kernels:
+        monkeypatch.setattr(standin.BACKEND, "compiled", simulated.compiled())
+        monkeypatch.setattr(standin.BACKEND, "fused", standin.BACKEND.fuse(simulated.SimulatedElementwise))
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    ).to("standin")
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, target = tensorgrad.rand(2, 1, 32, 32).to("standin"), tensorgrad.tensor([3, 1]).to("standin")
+    for _ in range(2):
+        computations.clear()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), target).backward()
+        optimizer.step()
+    assert len(computations) == 50 if kernels else len(computations) > 300, computations
+
+
 # the processor that plays a GPU finds mistakes
 
 WRONG = {
