@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 #: Volta, Turing, Ampere (A100, then GeForce), Ada, Hopper, Blackwell (data centre, then GeForce).
 GENERATIONS = (70, 75, 80, 86, 89, 90, 100, 120)
+#: What CuPy adds to our options.
+OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 SOURCES = [(name, dtype) for name in cuda_kernels.source_names() for dtype in cuda_kernels.TYPES]
 
 
@@ -52,7 +54,10 @@ def compile_by_nvrtc(library: ctypes.CDLL, text: str, generation: int) -> tuple[
     """(status, what the compiler says, machine code)."""
     program = ctypes.c_void_p()
     assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
-    options = [f"--gpu-architecture=sm_{generation}".encode(), *(option.encode() for option in cuda_kernels.OPTIONS)]
+    options = [
+        f"--gpu-architecture=sm_{generation}".encode(),
+        *(option.encode() for option in (*cuda_kernels.OPTIONS, *OF_CUPY)),
+    ]
     status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
     assert library.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0
