@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy
 import standin
+import standin_cuda
 
 from tensorgrad.backend import cuda_kernels
 
@@ -146,19 +147,21 @@ class SimulatedKernel:
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         assert len(grid) == len(block) == 1 and 0 < grid[0] <= cuda_kernels.MOST_BLOCKS and 0 < block[0] <= 1024
-        given = list(zip(self.signature.parameters, arguments))
         assert len(arguments) == len(self.signature.parameters), f"{self.signature.name}: {len(arguments)} arguments"
+        # what is passed by value is what it was at the launch, also for a graph that is launched later
+        given = [x.copy() if type(x) is numpy.ndarray else x for x in arguments]
+        standin_cuda.changed(self.run, grid[0], block[0], given)
+
+    def run(self, blocks: int, threads: int, arguments: list[Any]) -> None:
+        """At once, whether a stream captures or not."""
+        given = list(zip(self.signature.parameters, arguments))
         guarded: dict[int, Guarded] = {}
-        passed = []
-        for p, value in given:
-            passed.append(self._passed(p, value, guarded))
-        self.function(ctypes.c_int(grid[0]), ctypes.c_int(block[0]), *passed)
+        passed = [self._passed(p, value, guarded) for p, value in given]
+        self.function(ctypes.c_int(blocks), ctypes.c_int(threads), *passed)
         written = {id(v._values) for p, v in given if isinstance(v, standin.StandInArray) and not p.constant}
         for p, value in given:
-            if isinstance(value, standin.StandInArray):
-                copy = guarded[value.data.ptr]
-                if id(value._values) in written:
-                    copy.back(f"{self.signature.name}: {p.name}")
+            if isinstance(value, standin.StandInArray) and id(value._values) in written:
+                guarded[value.data.ptr].back(f"{self.signature.name}: {p.name}")
 
     def _passed(self, p: Parameter, value: Any, guarded: dict[int, Guarded]) -> Any:
         where = f"{self.signature.name}({p.name})"
@@ -218,17 +221,18 @@ class SimulatedElementwise:
         arguments, outs = given[: self.inputs], given[self.inputs :]
         arrays = [x for x in arguments if isinstance(x, standin.StandInArray)]
         shape = numpy.broadcast_shapes(*(x.shape for x in arrays))
+        z = outs[0] if outs else standin.standin.empty(shape, arrays[0].dtype)
+        standin_cuda.changed(self._run, arguments, z)
+        return z
+
+    def _run(self, arguments: tuple[Any, ...], z: standin.StandInArray) -> None:
         passed = []
         for x in arguments:
             if isinstance(x, standin.StandInArray):
-                x = standin.StandInArray(numpy.array(numpy.broadcast_to(x._values, shape), order="C"))
+                x = standin.StandInArray(numpy.array(numpy.broadcast_to(x._values, z.shape), order="C"))
             passed.append(x)
-        z = standin.StandInArray(numpy.empty(shape, arrays[0].dtype))
         text = elementwise_source(self.declared, self.name, z.dtype.name)
-        SimulatedKernel(text, signatures(text)[self.name])((1,), (32,), (*passed, z, numpy.int32(z.size)))
-        if outs:
-            outs[0]._values[...] = z._values
-        return z
+        SimulatedKernel(text, signatures(text)[self.name]).run(1, 32, [*passed, z, numpy.int32(z.size)])
 
 
 def compiled() -> cuda_kernels.Compiled:

@@ -7,7 +7,7 @@
 #define CHUNK 2048
 
 struct Parameters {
-    T *arrays[5][MOST_PARAMETERS];  // w, dw, then what the optimiser keeps for each; 0 where there is none
+    T *arrays[5][MOST_PARAMETERS];  // w, dw, then what the optimiser keeps for each; 0 where there is none, or a gradient alone
     int sizes[MOST_PARAMETERS];
     int first_blocks[MOST_PARAMETERS];  // the number of the block that begins with each
 };
@@ -77,4 +77,19 @@ KERNEL adam(
         A step = sqrt(v) * (A)root + (A)eps;
         set(w, i, value - m / step * (A)lr);
     }
+}
+
+// Every gradient times the inverse of a loss scale, in place; `wrong` becomes 1 where one is infinite or nan then. (All that write to it
+// write the same.)
+KERNEL unscale(Parameters p, int count, const float *inverse, int *wrong) {
+    int number = parameter_of_block(p, count);
+    T *gradient = p.arrays[0][number];
+    A factor = (A)inverse[0];
+    bool found = false;
+    FOR_EACH_OF_CHUNK(i, number) {
+        set(gradient, i, get(gradient, i) * factor);
+        A value = get(gradient, i);  // as it is now in memory: float16 may have overflown
+        if (value - value != 0) found = true;
+    }
+    if (found) wrong[0] = 1;
 }

@@ -69,6 +69,21 @@ class CudaUpdateKernels(CompiledKernels, UpdateKernels):
             return
         self._asked("adam", (lr, *betas, root, eps, decay, decoupled, maximize), (w, dw, m, v, largest))
 
+    def unscale(self, gradients: list[Array], scale: Array) -> Array:
+        xp = self.xp
+        ours = [g for g in gradients if self._in_order(g)]
+        others = [g for g in gradients if not self._in_order(g)]
+        if not ours:
+            return super().unscale(others, scale)
+        inverse = (1.0 / scale.astype(xp.float64)).astype(xp.float32)
+        wrong = xp.zeros((1,), xp.int32)
+        for dtype in {g.dtype for g in ours}:
+            alike: list[tuple[Array | None, ...]] = [(g,) for g in ours if g.dtype == dtype]
+            for start in range(0, len(alike), MOST_PARAMETERS):
+                self._update("unscale", (inverse, wrong), alike[start : start + MOST_PARAMETERS])
+        finite = (wrong == 0).reshape(())
+        return finite & super().unscale(others, scale) if others else finite
+
     def _in_order(self, *arrays: Array | None) -> bool:
         """Whether all lie in memory in one order, so that a kernel need not know their shapes."""
         return self.takes(*arrays) and all(x is None or x.flags.c_contiguous for x in arrays)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tensorgrad.backend.windows import Padding, Pair
 from tensorgrad.backends import cudnn as switches
+from tensorgrad.mode import mode
 
 Array = Any
 Shape = tuple[int, ...]
@@ -188,7 +189,7 @@ class Cudnn:
                 return None
             result = _empty(xp, problem.shape(problem.result), arrays[0].dtype, problem.channels_last)
             given = [*arrays, result]
-            if problem.benchmark and plan.index is None:
+            if problem.benchmark and plan.index is None and mode.capturing is None:  # a capture cannot wait for events
                 plan.choose_fastest(given, handle, xp, self.errors)
             plan.run(given, handle, xp)
         return result

@@ -152,7 +152,7 @@ def test_every_kernel_has_a_call():
         for name in cuda_kernels.source_names()
         for kernel in simulated.signatures(cuda_kernels.source(name, "float32"))
     }
-    assert kernels == set(CALLS) | {"random.uniform", "random.kept"}  # tested by themselves
+    assert kernels == set(CALLS) | {"random.uniform", "random.kept", "update.unscale"}  # tested by themselves
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -318,6 +318,25 @@ def test_many_parameters_in_one_launch(dtype: str, count: int, gpu: Any, launche
                 if x is not None:  # a GPU multiplies and adds with one rounding
                     rtol = 0 if gpu is standin.BACKEND else TOLERANCES[dtype]
                     np.testing.assert_allclose(gpu.to_host(y), x, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("bad", [None, np.inf, np.nan, 60000.0], ids=str)
+def test_gradients_are_unscaled_in_one_launch_a_dtype(bad: Any, gpu: Any, launched: list[str]):
+    """Many, of two dtypes and one with gaps; infinite, nan or, in float16, too large afterwards."""
+    here = [draw(7 + i, 3, seed=i).astype("float16" if i % 2 else "float32") for i in range(9)]
+    if bad is not None:
+        here[5][3, 1] = bad
+    scale = 0.5 if bad == 60000.0 else 8.0
+    there = [gpu.from_host(x) for x in here]
+    there[0] = gpu.from_host(np.repeat(here[0], 2, axis=1))[:, ::2]
+    assert not there[0].flags.c_contiguous
+    finite = gpu.unscale(there, gpu.from_host(np.array(scale, np.float32)))
+    with np.errstate(all="ignore"):
+        wanted = TWIN.unscale(here, np.array(scale, np.float32))
+    assert finite.shape == () and bool(gpu.to_host(finite)) is bool(wanted) is (bad is None)
+    for x, y in zip(here, there):
+        np.testing.assert_array_equal(gpu.to_host(y), x)
+    assert launched == ["update.unscale"] * 2
 
 
 def test_an_error_on_the_way_leaves_no_update_waiting(gpu: Any, launched: list[str]):
