@@ -7,6 +7,7 @@ python examples/degradation.py                CIFAR-10, 8,000 of its training pi
 python examples/degradation.py --full         CIFAR-10 by the paper's recipe: for a GPU, with --device cuda
 python examples/degradation.py --quick        digits, 8 and 14 layers, 1 epoch: shows that it works, and nothing else
     --data cifar10-jpeg    CIFAR-10 as pictures, in the folder of --data-dir
+    --schedule paper       the paper's rates, squeezed into the 12 epochs, in place of a rise first and half a cosine then
 """
 
 import argparse
@@ -22,10 +23,13 @@ parser.add_argument("--quick", action="store_true")
 parser.add_argument("--full", action="store_true")
 parser.add_argument("--data", choices=["cifar10", "cifar10-jpeg"], default="cifar10")
 parser.add_argument("--data-dir")
+parser.add_argument("--schedule", choices=["short", "paper"])
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", default="runs/degradation")
 options = parser.parse_args()
+if options.full and options.schedule == "short":
+    parser.error("--full is the paper's size, whose schedule is the paper's")
 
 
 def recipes() -> dict[str, Recipe]:
@@ -44,7 +48,8 @@ def recipes() -> dict[str, Recipe]:
     found = {}
     for kind in ("plain", "resnet"):
         for depth in (20, 56):
-            recipe = find_recipe(f"{kind}{depth}", options.data, "paper")
+            schedule = options.schedule or ("paper" if options.full else "short")
+            recipe = find_recipe(f"{kind}{depth}", options.data, schedule)
             if not options.full:
                 recipe = dataclasses.replace(recipe, images=8000, validation=2000, epochs=12)
             found[f"{kind}-{depth}"] = recipe
