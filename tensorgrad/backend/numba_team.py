@@ -13,13 +13,16 @@ from typing import Any
 from tensorgrad.backend.numba_simd import Kernel, inline, numba
 
 # The words of a team, each on cache lines of its own: 64-bit numbers, 16 to two lines.
-TICKET, DONE, STOP, KERNEL, ARGUMENTS, COUNT, WORDS = 0, 16, 32, 48, 49, 50, 64
+TICKET, DONE, STOP, KERNEL, ARGUMENTS, COUNT, CORE, WORDS = 0, 16, 32, 48, 49, 50, 51, 64
 #: Rounds after which a waiting caller gives its core to others once, in case one of them has a part and no core.
 PATIENCE = 2000
+#: Rounds after which a waiting worker looks whether it is on the caller's core.
+LOOK = 256
 
 if numba is not None:
     import os
     import platform
+    import sys
 
     from tensorgrad.backend.numba_simd import I64, arg, cgutils, instruction, ir, pointer, types
 
@@ -41,6 +44,13 @@ if numba is not None:
             kind = ir.FunctionType(ir.IntType(32), [])
             b.call(cgutils.get_or_insert_function(b.module, kind, "sched_yield"), [])
 
+    def _core(b: Any) -> Any:
+        """The number of the core that this thread is on, -1 where the system does not say."""
+        if not sys.platform.startswith("linux"):
+            return ir.Constant(I64, -1)
+        kind = ir.FunctionType(ir.IntType(32), [])
+        return b.sext(b.call(cgutils.get_or_insert_function(b.module, kind, "sched_getcpu"), []), I64)
+
     def _call(b: Any, kernel: Any, *values: Any) -> None:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)
         b.call(b.inttoptr(kernel, kind.as_pointer()), values)
@@ -54,6 +64,7 @@ if numba is not None:
     exchange = instruction([word] * 4, word, _exchange)
     pause = instruction([], types.void, _pause)
     give_core = instruction([], types.void, _give_core)
+    core = instruction([], word, _core)
     call_kernel = instruction([word] * 6, types.void, _call)
 
 
@@ -76,6 +87,7 @@ def _take_parts(team, thread):  # type: ignore[no-untyped-def]
 
 def _work(team, parts):  # type: ignore[no-untyped-def]
     """The caller's side: open the job written into the team, take parts, and wait for the others'."""
+    write(team, CORE, core())
     write(team, DONE, 0)
     ticket = read(team, TICKET)
     write(team, TICKET, (((ticket >> 32) + 1) & 0x7FFFFFFF) << 32 | parts << 16)
@@ -89,7 +101,10 @@ def _work(team, parts):  # type: ignore[no-untyped-def]
 
 
 def _serve(team, thread, rounds):  # type: ignore[no-untyped-def]
-    """A worker's side: take parts of one job after the other, until `rounds` of waiting brought none or the team stops."""
+    """A worker's side: take parts of one job after the other, until `rounds` of waiting brought none or the team stops.
+
+    It also ends where it finds itself on the caller's core, which it only slows down there.
+    """
     waited = 0
     while waited < rounds and not read(team, STOP):
         if _take_parts(team, thread):
@@ -97,6 +112,8 @@ def _serve(team, thread, rounds):  # type: ignore[no-untyped-def]
         else:
             pause()
             waited += 1
+            if waited % LOOK == 0 and core() == arg(team, CORE) and core() >= 0:
+                return
 
 
 work = Kernel(_work, 2)

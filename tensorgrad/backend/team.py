@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import array
 import atexit
+import ctypes
 import os
+import sys
 import threading
 from typing import Any
 
@@ -23,6 +25,14 @@ from tensorgrad.backend.memory import aligned
 ROUNDS = 20_000
 #: Parts of a job per thread: more than one, so that a thread that is held up delays the others less.
 PARTS = 4
+
+
+def _core_of_this_thread() -> int:
+    """Its number, -1 where the system does not say."""
+    return int(_getcpu()) if _getcpu is not None else -1
+
+
+_getcpu: Any = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform.startswith("linux") else None
 
 
 class _Team:
@@ -44,6 +54,7 @@ class _Team:
             bed.acquire()
         self.asleep = [True] * (threads - 1)
         self.workers: list[threading.Thread] = []
+        self.moves = 0  # how often a worker left the caller's core
 
     def start(self) -> None:
         """Make the workers, once."""
@@ -59,12 +70,36 @@ class _Team:
             bed.acquire()
             while True:
                 serve(self.address, number + 1, max(self.rounds, 1))
+                if self.rounds and self.part_ways():
+                    continue
                 asleep[number] = True
                 # a job opened just now has seen us awake: look once more before going to sleep
                 ticket = int(self.memory[self.code.TICKET])
                 if ticket & 0xFFFF >= (ticket >> 16) & 0xFFFF or self.memory[stop]:
                     break
                 asleep[number] = False
+
+    def part_ways(self) -> bool:
+        """Leave the core that the caller works on, if this thread is on the same one: whether it moved.
+
+        A scheduler wakes a thread where its waker is, and may leave both there although another core is idle: each then
+        has half a core for as long as both work, and two threads take twice the time of one. Being forbidden the core
+        for a moment moves a thread at once.
+        """
+        core = _core_of_this_thread()
+        if core < 0 or core != self.memory[self.code.CORE]:
+            return False
+        allowed = os.sched_getaffinity(0)
+        if allowed == {core}:
+            return False
+        try:
+            os.sched_setaffinity(0, allowed - {core})
+            os.sched_setaffinity(0, allowed)
+        except OSError:  # a sandbox may forbid it
+            self.rounds = 0
+            return False
+        self.moves += 1
+        return True
 
     def wake(self) -> None:
         """Get the workers out of bed that sleep."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy
@@ -142,3 +143,29 @@ def test_arrays_begin_at_a_cache_line():
     for size in (1, 7, 100, 100_000):
         x = aligned((size, 3), numpy.float32)
         assert x.ctypes.data % 64 == 0 and x.shape == (size, 3) and x.flags.c_contiguous and x.flags.writeable
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not say which core a thread is on")
+def test_a_worker_leaves_the_callers_core(threads):
+    """Both put on one core, as a scheduler may: the worker goes to another, and may be anywhere afterwards."""
+    from tensorgrad.backend import team
+
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("there is one core")
+    threads(2)
+    add_up(500, 16)  # the worker is there
+    worker = team._current().workers[0]
+    before = team._current().moves
+    core = {min(allowed)}
+    for thread in (0, worker.native_id):
+        os.sched_setaffinity(thread, core)
+    os.sched_setaffinity(worker.native_id, allowed)  # allowed elsewhere, but nothing makes it go
+    try:
+        end = time.monotonic() + 20
+        while team._current().moves == before and time.monotonic() < end:
+            assert (add_up(5000, 64) == 1).all()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert team._current().moves > before
+    assert os.sched_getaffinity(worker.native_id) == allowed
