@@ -48,6 +48,11 @@ class Parameter(NamedTuple):
     constant: bool
     name: str
 
+    @property
+    def by_value(self) -> bool:
+        """Whether it is a struct."""
+        return not self.pointer and self.kind not in ("int", "double")
+
 
 class Signature(NamedTuple):
     name: str
@@ -81,13 +86,14 @@ def signatures(text: str) -> dict[str, Signature]:
 def _host_source(text: str) -> str:
     """The source with an ordinary function `run_KERNEL` for every kernel."""
     parts = [f'#include "{HOST}"', text]
+    for struct in sorted({p.kind for s in signatures(text).values() for p in s.parameters if p.by_value}):
+        parts.append(f'extern "C" int size_of_{struct}() {{ return sizeof({struct}); }}')
     for signature in signatures(text).values():
         declared, passed = [], []
         for p in signature.parameters:
-            struct = not p.pointer and p.kind not in ("int", "double")
             constant = "const " if p.constant else ""
-            declared.append(f"{constant}{p.kind} {'*' if p.pointer or struct else ''}{p.name}")
-            passed.append(f"*{p.name}" if struct else p.name)
+            declared.append(f"{constant}{p.kind} {'*' if p.pointer or p.by_value else ''}{p.name}")
+            passed.append(f"*{p.name}" if p.by_value else p.name)
         parts.append(
             f'extern "C" void run_{signature.name}(int blocks, int threads, {", ".join(declared)}) {{\n'
             f"    run_on_host(blocks, threads, {str(signature.barriers).lower()}, [&] {{ "
@@ -141,6 +147,7 @@ class SimulatedKernel:
         self.signature = signature
         self.function = getattr(library(text), f"run_{signature.name}")
         self.function.restype = None
+        self.sizes = {p.kind: getattr(library(text), f"size_of_{p.kind}")() for p in signature.parameters if p.by_value}
         typedefs = re.findall(r"^typedef (\w+) (T|A);", text, re.MULTILINE)
         names = {"half": "float16", "float": "float32", "double": "float64"}
         self.dtypes = {**DTYPES, **names, **{name: names[kind] for kind, name in typedefs}}
@@ -180,7 +187,8 @@ class SimulatedKernel:
         if p.kind == "double":
             assert type(value) is float, f"{where}: got {type(value)}"
             return ctypes.c_double(value)
-        assert type(value) is numpy.ndarray and value.flags.c_contiguous, f"{where}: a struct is a NumPy array"
+        assert type(value) is numpy.ndarray and value.size == 1, f"{where}: a struct is a NumPy array of one value"
+        assert value.itemsize == self.sizes[p.kind], f"{where}: {value.itemsize} bytes for {self.sizes[p.kind]}"
         return ctypes.c_void_p(value.ctypes.data)
 
 

@@ -23,7 +23,7 @@ def windows(
     """The struct Windows of cuda_pooling.cu."""
     top, bottom, left, right = padding
     numbers = (*size, *outputs, *kernel, *stride, top, left, *dilation, bottom, right, int(counts), divisor)
-    return numpy.array(numbers, numpy.int32)
+    return numpy.array(numbers, numpy.int32).view(f"V{4 * len(numbers)}")  # one value, as CuPy takes its size
 
 
 class CudaPoolingKernels(CompiledKernels, PoolingKernels):

@@ -163,7 +163,7 @@ def test_arrays_on_two_devices():
 
 def test_the_number_of_a_gpu_that_is_not_there():
     backend = standin.BACKEND
-    with pytest.raises(DeviceError, match=r"got 'standin:3'; this machine has 1 GPU\(s\), 'standin:0' the first"):
+    with pytest.raises(DeviceError, match=r"got 'standin:3'; this machine has 2 GPU\(s\), 'standin:0' the first"):
         backend.check_device(tensorgrad.device("standin", 3))
 
 
