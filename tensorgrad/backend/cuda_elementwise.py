@@ -16,7 +16,7 @@ OPERATIONS = {
         "T moved",
         "moved = T(1.0 - momentum) * old + T(momentum) * (T(factor) * value)",
     ),
-    "sigmoid": ("T x", "T z", "T e = exp(x > T(0) ? -x : x); z = (x < T(0) ? e : T(1)) / (T(1) + e)"),
+    "sigmoid": ("T x", "T z", "T e = exp(x > T(0) ? T(-x) : x); z = (x < T(0) ? e : T(1)) / (T(1) + e)"),
 }
 
 

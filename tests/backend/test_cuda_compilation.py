@@ -28,12 +28,17 @@ OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 SOURCES = [(name, dtype) for name in cuda_kernels.source_names() for dtype in cuda_kernels.TYPES]
 
 
+def nvidia_folders(pattern: str) -> list[Path]:
+    """What NVIDIA's wheels have installed."""
+    found = importlib.util.find_spec("nvidia")
+    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
+    return [path for folder in folders for path in sorted(folder.glob(pattern))]
+
+
 @functools.cache
 def nvrtc() -> ctypes.CDLL | None:
     """The library, from the wheels nvidia-cuda-nvrtc-cu12 or -cu13, or from the system's folders."""
-    found = importlib.util.find_spec("nvidia")
-    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
-    libraries = [path for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.1[23]"))]
+    libraries = nvidia_folders("*/lib/libnvrtc.so.1[23]")
     for name in (*map(str, libraries), "libnvrtc.so.13", "libnvrtc.so.12"):
         try:
             return ctypes.CDLL(name)
@@ -50,7 +55,9 @@ def generations_of_nvrtc(library: ctypes.CDLL) -> list[int]:
     return [number for number in GENERATIONS if number in numbers]
 
 
-def compile_by_nvrtc(library: ctypes.CDLL, text: str, generation: int) -> tuple[int, str, bytes]:
+def compile_by_nvrtc(
+    library: ctypes.CDLL, text: str, generation: int, folders: tuple[Path, ...] = ()
+) -> tuple[int, str, bytes]:
     """(status, what the compiler says, machine code)."""
     program = ctypes.c_void_p()
     assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
@@ -58,6 +65,7 @@ def compile_by_nvrtc(library: ctypes.CDLL, text: str, generation: int) -> tuple[
         f"--gpu-architecture=sm_{generation}".encode(),
         *(option.encode() for option in (*cuda_kernels.OPTIONS, *OF_CUPY)),
     ]
+    options += [f"-I{folder}".encode() for folder in folders]
     status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
     assert library.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0
@@ -99,6 +107,31 @@ def test_nvrtc_compiles_fused_operations(name: str):
         text = simulated.elementwise_source(cuda_elementwise.OPERATIONS[name], name, dtype)
         status, said, code = compile_by_nvrtc(library, text, 80)
         assert (status, said.strip("\0\n ")) == (0, "") and f".text.{name}\0".encode() in code
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float", "double"])
+@pytest.mark.parametrize("name", cuda_elementwise.OPERATIONS)
+def test_fused_operations_are_of_cupys_own_types(name: str, dtype: str):
+    """CuPy's float16 is a class; among its headers, operations must not be ambiguous."""
+    cupy = importlib.util.find_spec("cupy")
+    library = nvrtc()
+    headers = [Path("/usr/local/cuda/include"), *nvidia_folders("cuda_runtime/include")]
+    headers = [folder for folder in headers if (folder / "cuda_fp16.h").exists()]
+    if cupy is None or cupy.origin is None or library is None or not headers:
+        pytest.skip("needs CuPy's headers, CUDA's and NVRTC")
+    include = Path(cupy.origin).parent / "_core" / "include"
+    parts = [include, *((include / "cupy" / "_cccl" / part) for part in ("libcudacxx", "thrust", "cub")), *headers]
+    inputs, outputs, operation = cuda_elementwise.OPERATIONS[name]
+    given, result = [part.split() for part in inputs.split(",")], outputs.split()[1]
+    declared = [f"const {dtype} *all_{x}" if kind == "T" else f"double {x}" for kind, x in given]
+    values = " ".join(f"const T &{x} = all_{x}[i];" for kind, x in given if kind == "T")
+    text = (
+        "#include <cupy/complex.cuh>\n#include <cupy/carray.cuh>\n#include <cupy/float16.cuh>\n"
+        f'typedef {dtype} T;\nextern "C" __global__ void k({", ".join(declared)}, {dtype} *all_{result}) {{\n'
+        f"    int i = threadIdx.x; {values} T &{result} = all_{result}[i]; {operation};\n}}\n"
+    )
+    status, said, _ = compile_by_nvrtc(library, text, 80, tuple(parts))
+    assert status == 0, said
 
 
 def test_a_mistake_in_a_kernel_is_told():
