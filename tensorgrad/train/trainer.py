@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -27,64 +25,10 @@ from tensorgrad.train.precision import region
 from tensorgrad.train.progress import Progress
 from tensorgrad.train.randomness import generators_of, get_states, set_states
 from tensorgrad.train.stop import StopOnSignal, Stopped
+from tensorgrad.train.unread import Step, Unread
 
 # of a state
 _PARTS = ("model", "optimizer", "scheduler", "scaler", "steps_done", "history", "position")
-
-
-@dataclass
-class _Step:
-    """One step of the loop."""
-
-    place: tuple[int, int, int]  # epoch, step, steps
-    rate: float
-    images: Tensor
-    labels: Tensor
-    states: dict[str, Any]  # of the random numbers, before it
-    loss: Any = None  # Tensors on the device, once it has been made
-    correct: Any = None
-
-
-class _Unread:
-    """Steps whose losses nobody has looked at yet, and the state of before them."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.steps: list[_Step] = []
-        self.before: list[Any] = []
-
-    def take(self, now: _Step) -> None:
-        """Make a step without a look at its loss."""
-        trainer = self.trainer
-        if not self.steps:
-            self.before = [copy.deepcopy(part.state_dict()) for part in self._parts()]
-        trainer._step(trainer._forward(now))
-        self.steps.append(now)
-
-    def _parts(self) -> list[Any]:
-        trainer = self.trainer
-        return [x for x in (trainer.model, trainer.optimizer, trainer.scheduler, trainer.scaler) if x is not None]
-
-    def read(self, figures: Running) -> None:
-        """Look at the losses, all at once; where one is not finite, go back and make the steps again one by one."""
-        losses = _on_host([now.loss for now in self.steps])
-        if numpy.isfinite(losses).all():
-            correct = _on_host([now.correct for now in self.steps])
-            for now, loss, right in zip(self.steps, losses, correct):
-                figures.add(float(loss), int(right), now.labels.shape[0])
-        else:
-            for part, state in zip(self._parts(), self.before):
-                part.load_state_dict(state)
-            for now in self.steps:
-                set_states({**now.states, "generators": []})
-                self.trainer._careful_step(now, figures)
-        self.steps, self.before = [], []
-
-
-def _on_host(numbers: list[Tensor]) -> numpy.ndarray:
-    """Tensors without dimensions as one NumPy array, fetched at once."""
-    backend = backend_of(numbers[0].array)
-    return backend.to_host(backend.stack([x.array for x in numbers], 0))
 
 
 class Trainer:
@@ -286,14 +230,14 @@ class Trainer:
             set_states(self._position["now"], generators)
         self.model.train()
         begun = time.perf_counter()
-        unread = _Unread(self)
+        unread = Unread(self)
         for step, (images, labels) in enumerate(batches, done + 1):
             rate = self.optimizer.param_groups[0]["lr"]
-            now = _Step((epoch, step, steps), rate, self._moved(images), self._moved(labels), get_states())
+            now = Step((epoch, step, steps), rate, self._moved(images), self._moved(labels), get_states())
             self.steps_done += 1
             saves = save is not None and bool(save_every) and self.steps_done % save_every == 0
             if self.read_every == 1:
-                self._careful_step(now, figures)
+                self.careful_step(now, figures)
             else:
                 unread.take(now)
                 if len(unread.steps) < self.read_every and step < steps and not saves:
@@ -322,7 +266,7 @@ class Trainer:
     def _moved(self, x: Tensor) -> Tensor:
         return x.to(self.device, non_blocking=True)
 
-    def _forward(self, now: _Step) -> Tensor:
+    def forward(self, now: Step) -> Tensor:
         """The loss of a batch; what is to be counted is kept, on the device."""
         with self._region:
             scores = self.model(now.images)
@@ -330,16 +274,16 @@ class Trainer:
         now.loss, now.correct = loss.detach(), count_correct(scores, now.labels)
         return loss
 
-    def _careful_step(self, now: _Step, figures: Running) -> None:
+    def careful_step(self, now: Step, figures: Running) -> None:
         """A whole step, but for a loss that is not finite: then nothing is changed."""
-        loss = self._forward(now)
+        loss = self.forward(now)
         value = loss.item()
         if not math.isfinite(value):
             raise self._failed(value, now)
-        self._step(loss)
+        self.step_along(loss)
         figures.add(value, int(now.correct.item()), now.labels.shape[0])
 
-    def _step(self, loss: Tensor) -> None:
+    def step_along(self, loss: Tensor) -> None:
         """Gradients, and a step of optimiser and schedule."""
         self.optimizer.zero_grad()
         if self.scaler is None:
@@ -368,7 +312,7 @@ class Trainer:
                 stacklevel=4,
             )
 
-    def _failed(self, value: float, now: _Step) -> NonFiniteLoss:
+    def _failed(self, value: float, now: Step) -> NonFiniteLoss:
         """The error for a loss that is not finite, with where it came from; the batch is kept."""
         epoch, step, steps = now.place
         images, labels, states = now.images, now.labels, now.states

@@ -278,3 +278,28 @@ def test_without_a_gpu_it_warns_and_is_off():
     with pytest.warns(UserWarning, match="GradScaler is off"):
         scaler = GradScaler()
     assert not scaler.is_enabled()
+
+
+@pytest.mark.parametrize("place", ["cpu", "standin"])
+def test_in_a_compiled_step_it_is_left_as_it_is(place):
+    """Whether to skip is read on the host, so the step is not replayed; the numbers are those of the plain step."""
+    found = []
+    for compiled in (False, True):
+        w = tg.ones(3, device=place).requires_grad_()
+        optimizer = tg.optim.SGD([w], lr=0.1)
+        scaler = GradScaler(place, init_scale=8.0, growth_interval=2)
+
+        def step(x, w=w, optimizer=optimizer, scaler=scaler):
+            optimizer.zero_grad()
+            scaler.scale((w * x).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+
+        call = tg.compile(step) if compiled else step
+        for factor in (1.0, 2.0, float("inf"), 3.0, 1.0, 2.0):
+            call(tg.full((3,), factor, device=place))
+        found.append((w.tolist(), scaler.state_dict()))
+        if compiled:
+            assert call.replays == 0
+            assert call.why()
+    assert found[0] == found[1]

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import simulated
+import standin
 import standin_cuda
 
 import tensorgrad as tg
 import tensorgrad.nn.functional as F
-from tensorgrad import nn, optim
+from tensorgrad import backend, nn, optim
 from tensorgrad.optim.lr_scheduler import StepLR
 
 DEVICES = ["standin", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -74,6 +76,18 @@ def test_in_mixed_precision(place):
     *found, step = training(place, OPTIMISERS["AdamW"], compiled=True, autocast=True)
     assert step.launches == 5
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-3)
+
+
+@pytest.mark.skipif(simulated.why_not() is not None, reason=str(simulated.why_not()))
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_cuda_kernels_of_our_own_are_captured(monkeypatch, autocast):
+    """The same with the CUDA sources, compiled for the processor: nothing that they are given is bound to one call."""
+    monkeypatch.setitem(backend._by_device, "standin", simulated.BACKEND)
+    monkeypatch.setitem(backend._by_type, standin.StandInArray, simulated.BACKEND)
+    *wanted, _ = training("standin", OPTIMISERS["AdamW"], compiled=False, autocast=autocast)
+    *found, step = training("standin", OPTIMISERS["AdamW"], compiled=True, autocast=autocast)
+    assert found == wanted
+    assert (step.why(), step.launches) == ([], 5)
 
 
 def test_how_much_is_launched():
