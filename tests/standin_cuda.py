@@ -195,6 +195,7 @@ class MemoryPool:
 class MemoryHook:
     """What is told of allocations, while entered."""
 
+    name = ""
     entered: list[Any] = []  # noqa: RUF012
 
     def malloc_postprocess(self, **what: Any) -> None: ...
@@ -202,6 +203,8 @@ class MemoryHook:
     def free_postprocess(self, **what: Any) -> None: ...
 
     def __enter__(self) -> Any:
+        if any(hook.name == self.name for hook in MemoryHook.entered):
+            raise KeyError(f"memory hook {self.name} already exists")
         MemoryHook.entered.append(self)
         return self
 

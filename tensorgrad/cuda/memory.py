@@ -65,7 +65,7 @@ def _watcher(number: int) -> Any:
     """CuPy's hook on allocations, which keeps count for one GPU."""
 
     class Watcher(backend_for("cuda").xp.cuda.MemoryHook):  # type: ignore[misc]
-        name = "tensorgrad's peak"
+        name = f"tensorgrad's peak on cuda:{number}"  # CuPy takes no two of one name
         used = 0
         peak = 0
 

@@ -197,7 +197,8 @@ def test_the_peak_since_it_was_reset(cuda_stand_in, monkeypatch):
         assert tg.cuda.max_memory_allocated() == 175
         tg.cuda.reset_peak_memory_stats()
         assert tg.cuda.max_memory_allocated() == 135
-        assert len(standin_cuda.MemoryHook.entered) == 1
+        tg.cuda.reset_peak_memory_stats(1)
+        assert len(standin_cuda.MemoryHook.entered) == 2
     finally:
         from tensorgrad.cuda import memory
 
