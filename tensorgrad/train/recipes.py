@@ -126,7 +126,6 @@ SMALL_MNIST = replace(
 SMALL_FASHION = replace(
     SMALL_MNIST,
     data="fashion-mnist",
-    epochs=10,
     mean=0.2190,
     std=0.3318,
     affine=None,
