@@ -417,7 +417,9 @@ def test_only_training_images_are_changed_at_random():
 
 
 def test_recipes_know_mean_and_deviation_of_their_training_pixels(mnist_folder):
-    for recipe in (row for row in RECIPES.values() if "cifar10" not in row.data):
+    of_1998 = RECIPES["lenet5_original", "mnist", "standard"]  # the paper's: paper at -0.1, ink at 1.175
+    assert (-of_1998.mean / of_1998.std, (1 - of_1998.mean) / of_1998.std) == pytest.approx((-0.1, 1.175))
+    for recipe in (row for row in RECIPES.values() if "cifar10" not in row.data and row is not of_1998):
         images = load_splits(dataclasses.replace(recipe, validation=0), mnist_folder).train.data
         if recipe.data == "digits":
             pixels = images / 16
