@@ -171,7 +171,8 @@ class Generator:
         """Draw into a contiguous host array of float32 or float64: factor x + shift, x 'random' or 'standard_normal'.
 
         A large one is drawn in pieces, each from a stream of its own, side by side: a network's weights are drawn in the
-        time that their memory takes. The numbers do not depend on how many threads there are.
+        time that their memory takes. The numbers do not depend on how many threads there are; the last digits of many normal
+        float32 ones may be another processor's, where NumPy's logarithms and sines are.
         """
         flat = values.reshape(-1)
         streams = streams or self._streams(flat.size)

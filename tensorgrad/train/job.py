@@ -159,7 +159,9 @@ class Job:
             return None
         if not isinstance(state, dict) or not isinstance(state.get("job"), dict):
             raise CheckpointError(f"load: the checkpoint in {self.checkpoints.folder} is not one of a training")
-        mine, its = self._identity(), state["job"]["identity"]
+        # a setting that recipes did not have yet when the run began had its default
+        defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+        mine, its = self._identity(), {**defaults, **state["job"]["identity"]}
         differ = [
             f"{name}={its.get(name)!r} instead of {value!r}" for name, value in mine.items() if its.get(name) != value
         ]

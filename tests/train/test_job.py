@@ -33,6 +33,18 @@ def test_a_job_on_another_device_gives_what_it_gives_on_the_cpu(tmp_path, device
         assert on_device.validation_accuracy == pytest.approx(on_cpu.validation_accuracy, abs=2 / 137)
 
 
+def test_a_run_goes_on_that_began_before_recipes_had_all_their_settings(tmp_path):
+    recipe = dataclasses.replace(find_recipe("lenet5", "digits"), epochs=1, images=64, affine=None)
+    job = Job(recipe, tmp_path, pictures=False)
+    job.run()
+    state = job.checkpoints.load()
+    del state["job"]["identity"]["loss"]
+    job.checkpoints.save(state, 100)
+    assert Job(recipe, tmp_path, pictures=False, resume=True).run().correct > 0
+    with pytest.raises(ValueError, match="has loss='cross entropy' instead of 'distances'"):
+        Job(dataclasses.replace(recipe, loss="distances"), tmp_path, pictures=False, resume=True).run()
+
+
 def test_lenet_of_1998_is_trained_with_its_own_loss(tmp_path):
     """Equation 9, by hand, of the distances that the network gives for the test pictures; and training brings it down."""
     original = dataclasses.replace(find_recipe("lenet5_original", "mnist"), data="digits", validation=137, affine=None)
