@@ -54,7 +54,7 @@ class Plan:
     @property
     def budget(self) -> float:
         """Seconds for a row."""
-        return 8.0 if self.quick else 20.0
+        return 8.0 if self.quick else 14.0
 
     def wants(self, name: str) -> bool:
         return self.only.lower() in name.lower()

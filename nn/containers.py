@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tensorgrad.errors import ArgumentError, DimensionError, OperandError
-from tensorgrad.nn.chain import may_take, take
+from tensorgrad.nn.chain import through
 from tensorgrad.nn.module import Module
 
 _Self = TypeVar("_Self", bound="_Numbered")
@@ -111,14 +111,7 @@ class Sequential(_Numbered):
                 self.add_module(str(position), module)
 
     def forward(self, input: Any) -> Any:
-        before = None
-        for module in self._modules.values():
-            if before is not None and may_take(before, module, input):
-                input = take(module, input)
-            else:
-                input = module(input)  # type: ignore[misc]
-            before = module
-        return input
+        return through(list(self._modules.values()), input)
 
     def _of(self, modules: list[Any]) -> Sequential:
         names = {id(module): name for name, module in self._modules.items()}

@@ -8,12 +8,13 @@ from tensorgrad.backend import backend_of
 from tensorgrad.creation import ones, zeros
 from tensorgrad.dtypes import int64
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError, UnsupportedError
+from tensorgrad.mode import mode
 from tensorgrad.nn import init
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.parameter import Parameter
 from tensorgrad.ops import shape as shapes
-from tensorgrad.ops.normalization import BatchNorm, Normalize
+from tensorgrad.ops.normalization import BatchNorm, BatchNormRelu, Normalize
 from tensorgrad.primitive import check_floating
 from tensorgrad.tensor import Tensor
 
@@ -40,14 +41,26 @@ def batch_norm(
     _check_channels(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
+    return _by_batch(BatchNorm(float(eps)), input, running_mean, running_var, weight, bias, momentum)
+
+
+def _by_batch(
+    norm: BatchNorm | BatchNormRelu,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+) -> Tensor:
+    """The primitive by the statistics of this batch, which the running ones move towards."""
     count = input.array.size // max(input.array.shape[1], 1)
     if count == 1:
         raise ArgumentError(
             f"batch_norm: input of shape {input.shape} has one value per channel; training needs more, its variance "
             "would be 0"
         )
-    norm = BatchNorm(float(eps))
-    z = norm(input, weight, bias)
+    z: Tensor = norm(input, weight, bias)
     if running_mean is not None and count:
         move_running(running_mean, norm.mean, momentum, "batch_norm")
     if running_var is not None and count:
@@ -178,7 +191,12 @@ class _BatchNorm(NormBase):
             )
         # momentum None: the plain average over all batches so far
         momentum = 1.0 / (int(seen.item()) + 1) if self.momentum is None else self.momentum
-        z = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
+        if mode.relu_follows is self:  # both at once: see nn/chain.py
+            _check_channels(input, weight=self.weight, bias=self.bias)
+            norm = BatchNormRelu(float(self.eps))
+            z = _by_batch(norm, input, self.running_mean, self.running_var, self.weight, self.bias, momentum)
+        else:
+            z = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
         seen.array += 1
         _changed(seen, "batch_norm")
         return z

@@ -122,6 +122,16 @@ class BFloat16Backend:
         z, *statistics = self.wide.batch_norm(*widened(arguments))
         return narrowed(z), *statistics
 
+    def batch_norm_relu(self, *arguments: Any) -> tuple[Array, ...]:
+        z, *statistics = self.wide.batch_norm_relu(*widened(arguments))
+        return narrowed(z), *statistics
+
+    def batch_norm_relu_grad(
+        self, dz: Any, x: Any, weight: Any, bias: Any, mean: Any, inv_std: Any
+    ) -> tuple[Array, ...]:
+        y = self.normalize(x, mean, inv_std, weight, bias)
+        return self.batch_norm_grad(self.where(y > 0, dz, 0), x, weight, mean, inv_std)
+
     def layer_norm(self, *arguments: Any) -> tuple[Array, ...]:
         z, *statistics = self.wide.layer_norm(*widened(arguments))
         return narrowed(z), *statistics

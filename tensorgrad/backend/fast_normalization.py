@@ -61,12 +61,12 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
             from tensorgrad.backend import rows
 
             cotangents = rows.rows_like(dz, x)
-            db, products = rows.batch_norm_sums(cotangents, values, mean)
-            dw = products * inv_std
             scale = inv_std if weight is None else inv_std * weight
+            db, products = rows.batch_norm_sums(cotangents, values, mean, None)
+            dw = products * inv_std
             dx, result = rows.new_rows(x)
             of_each = mean, inv_std * dw / count, db / count, scale
-            rows.batch_norm_dx(cotangents, values, *of_each, result)
+            rows.batch_norm_dx(cotangents, values, *of_each, None, result)
             dtype = mean.dtype if weight is None else weight.dtype
             return dx, dw.astype(dtype), db.astype(dtype)
         from tensorgrad.backend import numba_normalization as loops
@@ -86,6 +86,40 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         compiled.each(loop, (cotangents, values, centre, *vectors, dx), len(dx), x.size)
         dtype = mean.dtype if weight is None else weight.dtype
         return blocks.back(dx), dw.astype(dtype), db.astype(dtype)
+
+    def batch_norm_relu(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        values = _rows(x) if compiled.takes(x) else None
+        if values is None:
+            return super().batch_norm_relu(x, weight, bias, eps)
+        from tensorgrad.backend import rows
+
+        exact_mean, exact_var = rows.moments(values)
+        inv_std = (1 / np.sqrt(exact_var + eps)).astype(x.dtype)
+        mean = exact_mean.astype(x.dtype)
+        y, result = rows.new_rows(x)
+        rows.normalize(values, mean, *_line(inv_std, weight, bias), result, positive=True)
+        return y, mean, exact_var.astype(x.dtype), inv_std
+
+    def batch_norm_relu_grad(
+        self, dz: Array, x: Array, weight: Array | None, bias: Array | None, mean: Array, inv_std: Array
+    ) -> tuple[Array, Array, Array]:
+        values = _rows(x) if compiled.takes(x, dz) else None
+        if values is None:
+            return super().batch_norm_relu_grad(dz, x, weight, bias, mean, inv_std)
+        from tensorgrad.backend import rows
+
+        count = len(values)
+        scale, height = _line(inv_std, weight, bias)
+        cotangents = rows.rows_like(dz, x)
+        db, products = rows.batch_norm_sums(cotangents, values, mean, (scale, height))
+        dw = products * inv_std
+        dx, result = rows.new_rows(x)
+        of_each = mean, inv_std * dw / count, db / count, scale
+        rows.batch_norm_dx(cotangents, values, *of_each, height, result)
+        dtype = mean.dtype if weight is None else weight.dtype
+        return dx, dw.astype(dtype), db.astype(dtype)
 
     def normalize(self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None) -> Array:
         if not compiled.takes(x):
@@ -109,6 +143,11 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         loop = loops.normalize_rows if blocks.channels_last else loops.normalize_planes
         compiled.each(loop, (values, *vectors, y), len(y), x.size)
         return blocks.back(y)
+
+
+def _line(inv_std: Array, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
+    """Scale and shift of what has mean 0 and the deviation 1 / inv_std."""
+    return inv_std if weight is None else inv_std * weight, np.zeros_like(inv_std) if bias is None else bias
 
 
 def _in_known_order(x: Array) -> Array:

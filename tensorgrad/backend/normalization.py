@@ -86,6 +86,20 @@ class NormalizationKernels:
             y += _per_channel(bias, x)
         return y.astype(x.dtype, copy=False)
 
+    def batch_norm_relu(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """batch_norm with max(y, 0) for y."""
+        y, *statistics = self.batch_norm(x, weight, bias, eps)
+        return self.xp.maximum(y, 0), *statistics  # type: ignore[return-value]
+
+    def batch_norm_relu_grad(
+        self, dz: Array, x: Array, weight: Array | None, bias: Array | None, mean: Array, inv_std: Array
+    ) -> tuple[Array, Array, Array]:
+        """(dx, dw, db) for the cotangent dz of batch_norm_relu's y; where y is 0 is found out again from x."""
+        y = self.normalize(x, mean, inv_std, weight, bias)
+        return self.batch_norm_grad(self.xp.where(y > 0, dz, 0).astype(dz.dtype, copy=False), x, weight, mean, inv_std)
+
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, count: int, eps: float
     ) -> tuple[Array, Array, Array, Array]:

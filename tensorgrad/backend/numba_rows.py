@@ -99,18 +99,20 @@ def moments(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
 
 @kernel
 def normalize(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
-    """y = (x - mean) * scale + shift. Items: rows."""
+    """y = (x - mean) * scale + shift, or max(y, 0) if `positive`. Items: rows."""
     x, y, channels, mean, scale, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
+    positive = arg(a, 6)
     line = channels * 4
     whole = channels - channels % LANES
     for r in range(start, stop):
         row, result = x + r * line, y + r * line
         for c in range(0, whole * 4, WIDTH):
-            st(result + c, fma(ld(row + c) - ld(mean + c), ld(scale + c), ld(shift + c)))
+            z = fma(ld(row + c) - ld(mean + c), ld(scale + c), ld(shift + c))
+            st(result + c, relu(z) if positive else z)
         if whole < channels:
             c, left = whole * 4, channels - whole
             z = fma(ld_first(row + c, left) - ld(mean + c), ld(scale + c), ld(shift + c))
-            st_first(result + c, z, left)
+            st_first(result + c, relu(z) if positive else z, left)
 
 
 @kernel
@@ -123,6 +125,21 @@ def shifted(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         for c in range(0, channels, LANES):
             left = channels - c
             _st(result + c * 4, _ld(row + c * 4, left) + ld(shift + c * 4), left)
+
+
+@inline
+def _add_to_sums(scratch, total, product, c, left, more, sums, along):  # type: ignore[no-untyped-def]
+    """The sums of a block for the channels c .. in float64: begun, or added to if there was `more` before."""
+    st(scratch, total)
+    st(scratch + WIDTH, product)
+    for k in range(min(LANES, left)):
+        at = (c + k) * 8
+        one, other = np.float64(get(scratch + k * 4)), np.float64(get(scratch + WIDTH + k * 4))
+        if more:
+            one += get_double(sums + at)
+            other += get_double(along + at)
+        put_double(sums + at, one)
+        put_double(along + at, other)
 
 
 @kernel
@@ -151,16 +168,7 @@ def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
                 d = _ld(dz + place + (count - 1) * line, left)
                 total = total + d
                 product = fma(d, _ld(x + place + (count - 1) * line, left) - centre, product)
-            st(scratch, total + total_2)
-            st(scratch + WIDTH, product + product_2)
-            for k in range(min(LANES, left)):
-                at = (c + k) * 8
-                one, other = np.float64(get(scratch + k * 4)), np.float64(get(scratch + WIDTH + k * 4))
-                if first > start:
-                    one += get_double(sums + at)
-                    other += get_double(along + at)
-                put_double(sums + at, one)
-                put_double(along + at, other)
+            _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
 
 
 @kernel
@@ -199,6 +207,53 @@ def gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             left, at = channels - c, c * 4
             d, deviation = _ld(cotangent + at, left), _ld(row + at, left) - ld(mean + at)
             _st(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * ld(scale + at), left)
+
+
+@kernel
+def products_where_positive(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """`products` of the dz where y = (x - mean) * scale + shift is positive. Items: rows."""
+    dz, x, channels, mean, scale, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
+    sums, along = arg(a, 6) + part * channels * 8, arg(a, 7) + part * channels * 8
+    scratch = arg(a, 8) + thread * 2 * WIDTH
+    line = channels * 4
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        for c in range(0, channels, LANES):
+            left = channels - c
+            place = first * line + c * 4
+            centre, slope, height = ld(mean + c * 4), ld(scale + c * 4), ld(shift + c * 4)
+            total, product = bc(np.float32(0)), bc(np.float32(0))
+            total_2, product_2 = total, product
+            for r in range(0, count - 1, 2):
+                one = _ld(x + place + r * line, left) - centre
+                other = _ld(x + place + (r + 1) * line, left) - centre
+                d = where_positive(fma(one, slope, height), _ld(dz + place + r * line, left))
+                e = where_positive(fma(other, slope, height), _ld(dz + place + (r + 1) * line, left))
+                total = total + d
+                total_2 = total_2 + e
+                product = fma(d, one, product)
+                product_2 = fma(e, other, product_2)
+            if count % 2:
+                one = _ld(x + place + (count - 1) * line, left) - centre
+                d = where_positive(fma(one, slope, height), _ld(dz + place + (count - 1) * line, left))
+                total = total + d
+                product = fma(d, one, product)
+            _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
+
+
+@kernel
+def gradient_where_positive(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """`gradient` of the dz where y = (x - mean) * scale + height is positive. Items: rows."""
+    dz, x, dx, channels = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    mean, slope, shift, scale, height = arg(a, 4), arg(a, 5), arg(a, 6), arg(a, 7), arg(a, 8)
+    line = channels * 4
+    for r in range(start, stop):
+        cotangent, row, result = dz + r * line, x + r * line, dx + r * line
+        for c in range(0, channels, LANES):
+            left, at = channels - c, c * 4
+            deviation, factor = _ld(row + at, left) - ld(mean + at), ld(scale + at)
+            d = where_positive(fma(deviation, factor, ld(height + at)), _ld(cotangent + at, left))
+            _st(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * factor, left)
 
 
 @kernel

@@ -124,10 +124,10 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
-def normalize(x: Array, mean: Array, scale: Array, shift: Array, y: Array) -> None:
-    """y = (x - mean) * scale + shift, all (P, C) or (C)."""
+def normalize(x: Array, mean: Array, scale: Array, shift: Array, y: Array, positive: bool = False) -> None:
+    """y = (x - mean) * scale + shift, all (P, C) or (C); max(y, 0) if `positive`."""
     vectors = [_vector(values) for values in (mean, scale, shift)]
-    words = [address(x), address(y), x.shape[1], *map(address, vectors)]
+    words = [address(x), address(y), x.shape[1], *map(address, vectors), int(positive)]
     team.run(code.normalize, words, len(x), x.size >= SHARED_NUMBERS)
 
 
@@ -138,18 +138,23 @@ def shifted(x: Array, shift: Array, y: Array) -> None:
     team.run(code.shifted, words, len(x), x.size >= SHARED_NUMBERS)
 
 
-def batch_norm_sums(dz: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """The sums of dz and of dz * (x - mean) over the rows, float64."""
-    centre = _vector(mean)
-    sums, along = _sums(code.products, [dz, x], [address(centre)], 2, 2)
+def batch_norm_sums(dz: Array, x: Array, mean: Array, line: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """The sums of dz and of dz * (x - mean) over the rows, float64; with line (scale, shift) of the dz where
+    (x - mean) * scale + shift is positive."""
+    centre = [_vector(values) for values in (mean, *(line or ()))]
+    kernel = code.products if line is None else code.products_where_positive
+    sums, along = _sums(kernel, [dz, x], [address(values) for values in centre], 2, 2)
     return sums.sum(axis=0), along.sum(axis=0)
 
 
-def batch_norm_dx(dz: Array, x: Array, mean: Array, slope: Array, shift: Array, scale: Array, dx: Array) -> None:
-    """dx = (dz - (x - mean) * slope - shift) * scale."""
-    vectors = [_vector(values) for values in (mean, slope, shift, scale)]
+def batch_norm_dx(
+    dz: Array, x: Array, mean: Array, slope: Array, shift: Array, scale: Array, height: Array | None, dx: Array
+) -> None:
+    """dx = (dz - (x - mean) * slope - shift) * scale; with a height, dz is 0 where (x - mean) * scale + height is not positive."""
+    vectors = [_vector(values) for values in (mean, slope, shift, scale, *(() if height is None else (height,)))]
     words = [address(dz), address(x), address(dx), x.shape[1], *map(address, vectors)]
-    team.run(code.gradient, words, len(x), x.size >= SHARED_NUMBERS)
+    kernel = code.gradient if height is None else code.gradient_where_positive
+    team.run(kernel, words, len(x), x.size >= SHARED_NUMBERS)
 
 
 def column_sums(x: Array) -> Array:

@@ -118,6 +118,39 @@ class BatchNorm(Primitive):
         return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None
 
 
+class BatchNormRelu(Primitive):
+    """z = max(w h + b, 0), h as in BatchNorm        dz = what BatchNorm gives where z > 0, else 0
+
+    One pass over memory less than the two of them, and three less on the way back: where z is 0 is found out again from x,
+    which is read in any case. A Sequential takes it for a batch norm with a ReLU behind it (nn/chain.py).
+    """
+
+    __slots__ = ("eps", "inv_std", "mean", "var")
+    missing_tangents = True
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x: Any, weight: Any, bias: Any) -> Any:
+        z, self.mean, self.var, self.inv_std = backend_of(x).batch_norm_relu(x, weight, bias, self.eps)
+        return z
+
+    def jvp(self, dx: Any, dweight: Any, dbias: Any, x: Any, weight: Any, out: Any) -> Any:
+        dz = BatchNorm(self.eps).jvp(dx, dweight, dbias, x, weight)
+        return backend_of(dz).relu_grad(dz, out)
+
+    def vjp(self, dz: Any, x: Any, weight: Any, bias: Any, out: Any) -> Any:
+        if isinstance(dz, Tensor):
+            wide = x if weight is None else _in_dtype(x, weight)
+            dz = backend_of(dz).relu_grad(dz, out)
+            dx, dweight, dbias = _gradients(_in_dtype(dz, wide), wide, weight, self.eps)
+            dx = _in_dtype(dx, x)
+        else:
+            statistics = self.mean, self.inv_std
+            dx, dweight, dbias = backend_of(dz).batch_norm_relu_grad(dz, x, weight, bias, *statistics)
+        return dx, dweight if self.needs(1) else None, dbias if self.needs(2) else None
+
+
 def _gradients(dz: Tensor, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """What the kernel batch_norm_grad computes, by operations that can be recorded; the statistics are functions of x here."""
     backend = backend_of(x)

@@ -9,7 +9,7 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.backend import compiled
 from tensorgrad.backend.memory import spare
-from tensorgrad.nn import chain, containers
+from tensorgrad.nn import chain
 
 CHAINS = {
     "convolution, ReLU": lambda: [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()],
@@ -83,7 +83,8 @@ def test_memory_is_taken_and_left(monkeypatch: pytest.MonkeyPatch):
     net = build("convolution, ReLU", tg.float32)
     x = tg.Tensor(picture("float32"))
     given = []
-    monkeypatch.setattr(containers, "take", lambda module, x: given.append(x.array) or chain.take(module, x))
+    take = chain.take
+    monkeypatch.setattr(chain, "take", lambda module, x: given.append(x.array) or take(module, x))
     with tg.no_grad():
         assert net(x).array is given.pop()
         for module in net:
@@ -95,6 +96,59 @@ def test_memory_is_taken_and_left(monkeypatch: pytest.MonkeyPatch):
         del net[0].forward
         assert not given
     assert net(x).array is given.pop()
+
+
+@pytest.mark.parametrize("layout", ["planes", "channels last", "rows"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_norm_and_its_relu_are_one(affine: bool, layout: str):
+    """The same bits as one by one in everything that comes of it: result, gradients, running statistics."""
+    random = np.random.default_rng(7)
+    results = []
+    values = random.standard_normal((8, 48) if layout == "rows" else (8, 48, 14, 14)).astype(np.float32)
+    if layout == "rows":
+        values = np.tile(values, (40, 1)) * random.standard_normal((320, 1)).astype(np.float32)
+    if layout == "channels last":
+        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    dz = tg.Tensor(random.standard_normal(values.shape).astype(np.float32))
+    for call in (lambda net, x: net(x), one_by_one):
+        norm = (nn.BatchNorm1d if layout == "rows" else nn.BatchNorm2d)(48, affine=affine)
+        if affine:
+            norm.weight.data, norm.bias.data = tg.linspace(-1, 2, 48), tg.linspace(-1, 1, 48)
+        x = tg.Tensor(values, requires_grad=True)
+        z = call(nn.Sequential(norm, nn.ReLU()), x)
+        z.backward(dz)
+        parts = [z.detach(), x.grad, norm.running_mean, norm.running_var, *(p.grad for p in norm.parameters())]
+        results.append((z.grad_fn.name, [part.numpy() for part in parts], norm.num_batches_tracked.item()))
+    (joined, ours, seen), (last, theirs, seen_apart) = results
+    assert (joined, last, seen, seen_apart) == ("batch_norm_relu", "relu", 1, 1)
+    for one, other in zip(ours, theirs):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_may_be_joined():
+    norm, relu, x = nn.BatchNorm2d(4), nn.ReLU(), tg.ones(2, 4, 3, 3)
+    assert chain.may_join(norm, relu, x)
+    assert (
+        not chain.may_join(norm, None, x)
+        and not chain.may_join(norm, nn.ReLU6(), x)
+        and not chain.may_join(relu, relu, x)
+    )
+    assert not chain.may_join(norm, relu, x.to(tg.float64))
+    assert not chain.may_join(nn.BatchNorm2d(4, track_running_stats=False), relu, x)
+    for module in (norm, relu):
+        handle = module.register_full_backward_hook(lambda *_: None)
+        assert not chain.may_join(norm, relu, x)
+        handle.remove()
+    with tg.autocast("cpu"):
+        assert not chain.may_join(norm, relu, x)
+    assert not chain.may_join(norm.eval(), relu, x)
+
+
+def test_errors_name_the_layer():
+    net = nn.Sequential(nn.BatchNorm2d(4), nn.ReLU())
+    with pytest.raises(tg.errors.TensorgradError, match="0"):
+        net(tg.ones(2, 3, 5, 5))
+    assert chain.mode.relu_follows is None
 
 
 def test_what_may_be_taken():

@@ -35,6 +35,19 @@ row(
     [channels_last(signed(2, 3, 2, 2)), signed(3), signed(3)],
     lambda x, w, b: oracles.batch_norm(x, w, b, EPS)[0],
 )
+for _note, _x in [
+    ("images", signed(3, 2, 2, 2)),
+    ("vectors", signed(4, 2)),
+    ("channels-last", channels_last(signed(2, 2, 2, 2))),
+]:
+    row(
+        "BatchNormRelu",
+        _note,
+        lambda x, w, b: tape.batch_norm_relu(x, w, b, EPS),
+        [_x, signed(2), signed(2)],
+        lambda x, w, b: np.maximum(oracles.batch_norm(x, w, b, EPS)[0], 0),
+        oracle=lambda torch, x, w, b: torch.relu(torch.nn.functional.batch_norm(x, None, None, w, b, True, 0.1, EPS)),
+    )
 for _note, _shape in [("images", (3, 2, 2, 2)), ("vectors", (4, 3))]:
     row(
         "Normalize",
