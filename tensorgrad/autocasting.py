@@ -162,8 +162,9 @@ def _operation(positional: tuple[str, ...], spread: str, named: tuple[str, ...])
             [*positional, *([f"*{spread}"] if spread else []), *(f"{name}={name}" for name in named)]
         ),
     }
-    space: dict[str, Any] = {}
-    exec(_OPERATION.format(**parts), space)
+    # as a part of this module: whoever looks for the line of the program that called an operation passes it over
+    space: dict[str, Any] = {"__name__": __name__}
+    exec(compile(_OPERATION.format(**parts), __file__, "exec"), space)
     made: Callable[..., Any] = space["made"]
     return made
 
