@@ -85,7 +85,8 @@ def theirs(
     """The same in PyTorch."""
     import torch
 
-    torch.backends.cudnn.enabled = cudnn
+    if device != "cpu":
+        torch.backends.cudnn.enabled = cudnn
     model = build(name, Framework(torch, torch.nn, True))
 
     def assign(parameter: Any, values: Any) -> None:
