@@ -19,29 +19,14 @@ if numba is not None:
         better,
         fma,
         get,
-        ld,
-        ld_first,
-        st,
+        ld_up_to,
         st_first,
+        st_up_to,
     )
 
     WIDTH = LANES * 4
 #: Registers that are added up before they are added to the others' sum: rounding grows with the longest chain of additions.
 CHAIN = 64
-
-
-@inline
-def _ld(address, left):  # type: ignore[no-untyped-def]
-    """A register, or what is left of a line and zeros."""
-    return ld(address) if left >= LANES else ld_first(address, left)
-
-
-@inline
-def _st(address, x, left):  # type: ignore[no-untyped-def]
-    if left >= LANES:
-        st(address, x)
-    else:
-        st_first(address, x, left)
 
 
 @inline
@@ -55,7 +40,7 @@ def _largest(x, n):  # type: ignore[no-untyped-def]
     lowest = fill(-math.inf)
     best = lowest
     for c in range(0, n, LANES):
-        best = better(_only(_ld(x + c * 4, n - c), lowest, n - c), best)
+        best = better(_only(ld_up_to(x + c * 4, n - c), lowest, n - c), best)
     return largest_of(best)
 
 
@@ -67,12 +52,12 @@ def softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
         top, total = _largest(x, n), fill(0.0)
         for c in range(0, n, LANES):
-            e = exp(_ld(x + c * 4, n - c) - top)
-            _st(z + c * 4, e, n - c)
+            e = exp(ld_up_to(x + c * 4, n - c) - top)
+            st_up_to(z + c * 4, e, n - c)
             total = total + _only(e, fill(0.0), n - c)
         share = 1.0 / total_of(total)
         for c in range(0, n, LANES):
-            _st(z + c * 4, _ld(z + c * 4, n - c) * share, n - c)
+            st_up_to(z + c * 4, ld_up_to(z + c * 4, n - c) * share, n - c)
 
 
 @ordered_kernel
@@ -83,11 +68,11 @@ def log_softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
         top, total = _largest(x, n), fill(0.0)
         for c in range(0, n, LANES):
-            total = total + _only(exp(_ld(x + c * 4, n - c) - top), fill(0.0), n - c)
+            total = total + _only(exp(ld_up_to(x + c * 4, n - c) - top), fill(0.0), n - c)
         st_first(z, total_of(total), 1)
         logarithm = fill(math.log(np.float64(get(z))))
         for c in range(0, n, LANES):
-            _st(z + c * 4, _ld(x + c * 4, n - c) - top - logarithm, n - c)
+            st_up_to(z + c * 4, ld_up_to(x + c * 4, n - c) - top - logarithm, n - c)
 
 
 @kernel
@@ -98,10 +83,10 @@ def softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-d
         at = line * n * 4
         d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
         for c in range(0, n, LANES):
-            total = fma(_ld(d + c * 4, n - c), _ld(z + c * 4, n - c), total)
+            total = fma(ld_up_to(d + c * 4, n - c), ld_up_to(z + c * 4, n - c), total)
         total = total_of(total)
         for c in range(0, n, LANES):
-            _st(dx + c * 4, _ld(z + c * 4, n - c) * (_ld(d + c * 4, n - c) - total), n - c)
+            st_up_to(dx + c * 4, ld_up_to(z + c * 4, n - c) * (ld_up_to(d + c * 4, n - c) - total), n - c)
 
 
 @kernel
@@ -112,10 +97,10 @@ def log_softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyp
         at = line * n * 4
         d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
         for c in range(0, n, LANES):
-            total = total + _ld(d + c * 4, n - c)
+            total = total + ld_up_to(d + c * 4, n - c)
         total = total_of(total)
         for c in range(0, n, LANES):
-            _st(dx + c * 4, _ld(d + c * 4, n - c) - exp(_ld(z + c * 4, n - c)) * total, n - c)
+            st_up_to(dx + c * 4, ld_up_to(d + c * 4, n - c) - exp(ld_up_to(z + c * 4, n - c)) * total, n - c)
 
 
 @ordered_kernel
@@ -132,14 +117,14 @@ def layer_norm(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         for first in range(0, n, CHAIN * LANES):
             some = nothing
             for c in range(first, min(n, first + CHAIN * LANES), LANES):
-                some = some + _ld(x + c * 4, n - c)
+                some = some + ld_up_to(x + c * 4, n - c)
             total = total + some
         mean = total_of(total) * share
         rest, square = nothing, nothing
         for first in range(0, n, CHAIN * LANES):
             some_rest, some_square = nothing, nothing
             for c in range(first, min(n, first + CHAIN * LANES), LANES):
-                deviation = _only(_ld(x + c * 4, n - c) - mean, nothing, n - c)
+                deviation = _only(ld_up_to(x + c * 4, n - c) - mean, nothing, n - c)
                 some_rest = some_rest + deviation
                 some_square = fma(deviation, deviation, some_square)
             rest, square = rest + some_rest, square + some_square
@@ -151,12 +136,12 @@ def layer_norm(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         st_first(arg(a, 7) + line * 4, inverse, 1)
         for c in range(0, n, LANES):
             at, left = c * 4, n - c
-            h = (_ld(x + at, left) - mean - lost) * inverse
+            h = (ld_up_to(x + at, left) - mean - lost) * inverse
             if weight:
-                h = h * _ld(weight + at, left)
+                h = h * ld_up_to(weight + at, left)
             if bias:
-                h = h + _ld(bias + at, left)
-            _st(z + at, h, left)
+                h = h + ld_up_to(bias + at, left)
+            st_up_to(z + at, h, left)
 
 
 @kernel
@@ -175,19 +160,19 @@ def layer_norm_gradient(a, start, stop, thread, part):  # type: ignore[no-untype
             some, some_product = nothing, nothing
             for c in range(first, min(n, first + CHAIN * LANES), LANES):
                 at, left = c * 4, n - c
-                g = _ld(dz + at, left)
-                h = (_ld(x + at, left) - mean) * inverse
+                g = ld_up_to(dz + at, left)
+                h = (ld_up_to(x + at, left) - mean) * inverse
                 if weight:
-                    _st(along + at, fma(g, h, _ld(along + at, left)), left)
-                    _st(sums + at, g + _ld(sums + at, left), left)
-                    g = g * _ld(weight + at, left)
+                    st_up_to(along + at, fma(g, h, ld_up_to(along + at, left)), left)
+                    st_up_to(sums + at, g + ld_up_to(sums + at, left), left)
+                    g = g * ld_up_to(weight + at, left)
                 some, some_product = some + g, fma(g, h, some_product)  # g is 0 behind the end
             total, product = total + some, product + some_product
         total, product = total_of(total) * share, total_of(product) * share
         for c in range(0, n, LANES):
             at, left = c * 4, n - c
-            g = _ld(dz + at, left)
-            h = (_ld(x + at, left) - mean) * inverse
+            g = ld_up_to(dz + at, left)
+            h = (ld_up_to(x + at, left) - mean) * inverse
             if weight:
-                g = g * _ld(weight + at, left)
-            _st(dx + at, inverse * (g - total - h * product), left)
+                g = g * ld_up_to(weight + at, left)
+            st_up_to(dx + at, inverse * (g - total - h * product), left)

@@ -21,30 +21,18 @@ if numba is not None:
         get_double,
         ld,
         ld_first,
+        ld_up_to,
         put_double,
         relu,
         st,
         st_first,
+        st_up_to,
         where_positive,
     )
 
     WIDTH = LANES * 4
 #: Rows whose sums are taken in float32.
 BLOCK = 64
-
-
-@inline
-def _ld(address, left):  # type: ignore[no-untyped-def]
-    """A register, or what is left of a row."""
-    return ld(address) if left >= LANES else ld_first(address, left)
-
-
-@inline
-def _st(address, x, left):  # type: ignore[no-untyped-def]
-    if left >= LANES:
-        st(address, x)
-    else:
-        st_first(address, x, left)
 
 
 @kernel
@@ -70,11 +58,11 @@ def moments(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             column = x + first * line + c * 4
             total = bc(np.float32(0))
             for r in range(count):
-                total = total + _ld(column + r * line, left)
+                total = total + ld_up_to(column + r * line, left)
             mean = total * bc(np.float32(1) / np.float32(count))
             rest, square = bc(np.float32(0)), bc(np.float32(0))
             for r in range(count):
-                deviation = _ld(column + r * line, left) - mean
+                deviation = ld_up_to(column + r * line, left) - mean
                 rest = rest + deviation
                 square = fma(deviation, deviation, square)
             st(scratch, mean)
@@ -124,7 +112,7 @@ def shifted(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         row, result = x + r * line, y + r * line
         for c in range(0, channels, LANES):
             left = channels - c
-            _st(result + c * 4, _ld(row + c * 4, left) + ld(shift + c * 4), left)
+            st_up_to(result + c * 4, ld_up_to(row + c * 4, left) + ld(shift + c * 4), left)
 
 
 @inline
@@ -158,16 +146,16 @@ def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             total, product = bc(np.float32(0)), bc(np.float32(0))
             total_2, product_2 = total, product
             for r in range(0, count - 1, 2):
-                d = _ld(dz + place + r * line, left)
-                e = _ld(dz + place + (r + 1) * line, left)
+                d = ld_up_to(dz + place + r * line, left)
+                e = ld_up_to(dz + place + (r + 1) * line, left)
                 total = total + d
                 total_2 = total_2 + e
-                product = fma(d, _ld(x + place + r * line, left) - centre, product)
-                product_2 = fma(e, _ld(x + place + (r + 1) * line, left) - centre, product_2)
+                product = fma(d, ld_up_to(x + place + r * line, left) - centre, product)
+                product_2 = fma(e, ld_up_to(x + place + (r + 1) * line, left) - centre, product_2)
             if count % 2:
-                d = _ld(dz + place + (count - 1) * line, left)
+                d = ld_up_to(dz + place + (count - 1) * line, left)
                 total = total + d
-                product = fma(d, _ld(x + place + (count - 1) * line, left) - centre, product)
+                product = fma(d, ld_up_to(x + place + (count - 1) * line, left) - centre, product)
             _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
 
 
@@ -183,10 +171,10 @@ def column_sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             column = x + first * line + c * 4
             total, total_2 = bc(np.float32(0)), bc(np.float32(0))
             for r in range(0, count - 1, 2):
-                total = total + _ld(column + r * line, left)
-                total_2 = total_2 + _ld(column + (r + 1) * line, left)
+                total = total + ld_up_to(column + r * line, left)
+                total_2 = total_2 + ld_up_to(column + (r + 1) * line, left)
             if count % 2:
-                total = total + _ld(column + (count - 1) * line, left)
+                total = total + ld_up_to(column + (count - 1) * line, left)
             st(scratch, total + total_2)
             for k in range(min(LANES, left)):
                 one = np.float64(get(scratch + k * 4))
@@ -205,8 +193,8 @@ def gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         cotangent, row, result = dz + r * line, x + r * line, dx + r * line
         for c in range(0, channels, LANES):
             left, at = channels - c, c * 4
-            d, deviation = _ld(cotangent + at, left), _ld(row + at, left) - ld(mean + at)
-            _st(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * ld(scale + at), left)
+            d, deviation = ld_up_to(cotangent + at, left), ld_up_to(row + at, left) - ld(mean + at)
+            st_up_to(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * ld(scale + at), left)
 
 
 @kernel
@@ -225,17 +213,17 @@ def products_where_positive(a, start, stop, thread, part):  # type: ignore[no-un
             total, product = bc(np.float32(0)), bc(np.float32(0))
             total_2, product_2 = total, product
             for r in range(0, count - 1, 2):
-                one = _ld(x + place + r * line, left) - centre
-                other = _ld(x + place + (r + 1) * line, left) - centre
-                d = where_positive(fma(one, slope, height), _ld(dz + place + r * line, left))
-                e = where_positive(fma(other, slope, height), _ld(dz + place + (r + 1) * line, left))
+                one = ld_up_to(x + place + r * line, left) - centre
+                other = ld_up_to(x + place + (r + 1) * line, left) - centre
+                d = where_positive(fma(one, slope, height), ld_up_to(dz + place + r * line, left))
+                e = where_positive(fma(other, slope, height), ld_up_to(dz + place + (r + 1) * line, left))
                 total = total + d
                 total_2 = total_2 + e
                 product = fma(d, one, product)
                 product_2 = fma(e, other, product_2)
             if count % 2:
-                one = _ld(x + place + (count - 1) * line, left) - centre
-                d = where_positive(fma(one, slope, height), _ld(dz + place + (count - 1) * line, left))
+                one = ld_up_to(x + place + (count - 1) * line, left) - centre
+                d = where_positive(fma(one, slope, height), ld_up_to(dz + place + (count - 1) * line, left))
                 total = total + d
                 product = fma(d, one, product)
             _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
@@ -251,9 +239,9 @@ def gradient_where_positive(a, start, stop, thread, part):  # type: ignore[no-un
         cotangent, row, result = dz + r * line, x + r * line, dx + r * line
         for c in range(0, channels, LANES):
             left, at = channels - c, c * 4
-            deviation, factor = _ld(row + at, left) - ld(mean + at), ld(scale + at)
-            d = where_positive(fma(deviation, factor, ld(height + at)), _ld(cotangent + at, left))
-            _st(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * factor, left)
+            deviation, factor = ld_up_to(row + at, left) - ld(mean + at), ld(scale + at)
+            d = where_positive(fma(deviation, factor, ld(height + at)), ld_up_to(cotangent + at, left))
+            st_up_to(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * factor, left)
 
 
 @kernel

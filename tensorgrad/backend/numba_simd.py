@@ -289,6 +289,19 @@ if numba is not None:
         [numbers, numbers, register], register, lambda b, i, j, d: b.select(b.icmp_signed("==", i, j), d, ZERO)
     )
 
+    @inline
+    def ld_up_to(address, left):  # type: ignore[no-untyped-def]
+        """A register, or the `left` numbers up to a line's end and zeros."""
+        return ld(address) if left >= LANES else ld_first(address, left)
+
+    @inline
+    def st_up_to(address, x, left):  # type: ignore[no-untyped-def]
+        """A register to memory, or its first `left` places where a line ends."""
+        if left >= LANES:
+            st(address, x)
+        else:
+            st_first(address, x, left)
+
     def _operator(function: Any, name: str) -> None:
         import operator
 

@@ -6,26 +6,24 @@ are joined (a * b + c is one), so results differ from the formula's in the last 
 
 from __future__ import annotations
 
-from tensorgrad.backend.numba_simd import inline, kernel, numba
+from tensorgrad.backend.numba_simd import kernel, numba
 
 if numba is not None:
-    from tensorgrad.backend.numba_simd import LANES, arg, bc, div, fma, get, ld, ld_first, mul, st, st_first, sub, vsqrt
+    from tensorgrad.backend.numba_simd import (
+        LANES,
+        arg,
+        bc,
+        div,
+        fma,
+        get,
+        ld_up_to,
+        mul,
+        st_up_to,
+        sub,
+        vsqrt,
+    )
 
     WIDTH = LANES * 4
-
-
-@inline
-def _ld(address, left):  # type: ignore[no-untyped-def]
-    """A register, or what is left of the line."""
-    return ld(address) if left >= LANES else ld_first(address, left)
-
-
-@inline
-def _st(address, x, left):  # type: ignore[no-untyped-def]
-    if left >= LANES:
-        st(address, x)
-    else:
-        st_first(address, x, left)
 
 
 @kernel
@@ -37,16 +35,16 @@ def sgd(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     decay, sign = bc(get(settings + 12)), bc(get(settings + 16))
     for i in range(start, stop):
         at, left = i * WIDTH, count - i * LANES
-        x = _ld(w + at, left)
-        g = mul(sign, _ld(dw + at, left))
+        x = ld_up_to(w + at, left)
+        g = mul(sign, ld_up_to(dw + at, left))
         if decays:  # 0 times infinity would be nan
             g = fma(decay, x, g)
         step = g
         if v != 0:
-            velocity = fma(factor, g, mul(momentum, _ld(v + at, left)))
-            _st(v + at, velocity, left)
+            velocity = fma(factor, g, mul(momentum, ld_up_to(v + at, left)))
+            st_up_to(v + at, velocity, left)
             step = fma(momentum, velocity, g) if nesterov else velocity
-        _st(w + at, sub(x, mul(lr, step)), left)
+        st_up_to(w + at, sub(x, mul(lr, step)), left)
 
 
 @kernel
@@ -63,13 +61,13 @@ def adam(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     sign, shrink = bc(get(settings + 32)), bc(get(settings + 36))
     for i in range(start, stop):
         at, left = i * WIDTH, count - i * LANES
-        x = _ld(w + at, left)
-        g = mul(sign, _ld(dw + at, left))
+        x = ld_up_to(w + at, left)
+        g = mul(sign, ld_up_to(dw + at, left))
         if decays:  # 0 times infinity would be nan
             g = fma(decay, x, g)
-        mean = fma(c1, g, mul(b1, _ld(m + at, left)))
-        square = fma(c2, mul(g, g), mul(b2, _ld(v + at, left)))
-        _st(m + at, mean, left)
-        _st(v + at, square, left)
+        mean = fma(c1, g, mul(b1, ld_up_to(m + at, left)))
+        square = fma(c2, mul(g, g), mul(b2, ld_up_to(v + at, left)))
+        st_up_to(m + at, mean, left)
+        st_up_to(v + at, square, left)
         step = div(mean, fma(root, vsqrt(square), eps))
-        _st(w + at, sub(mul(shrink, x), mul(lr, step)), left)
+        st_up_to(w + at, sub(mul(shrink, x), mul(lr, step)), left)
