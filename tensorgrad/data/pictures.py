@@ -146,14 +146,17 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. No more memory is taken than MAX_FILE_BYTES, whatever the archive claims."""
+        content = bytearray()
         try:
             with self._opened().open(name) as file:
-                content = file.read(MAX_FILE_BYTES + 1)
+                # in pieces: asked for more at once, it makes room for as much as the archive claims to hold
+                while len(content) <= MAX_FILE_BYTES and (piece := file.read(_CHUNK)):
+                    content += piece
         except _ZIP_ERRORS as error:
             raise PictureError(f"{self.path}: {name} is damaged or packed in an unknown way ({error})") from error
         if len(content) > MAX_FILE_BYTES:
             raise PictureError(f"{self.path}: {name} has more than {MAX_FILE_BYTES} bytes")
-        return content
+        return bytes(content)
 
     def close(self) -> None:
         """Let go of the file; it is opened again when needed."""
