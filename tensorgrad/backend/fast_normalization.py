@@ -27,10 +27,8 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         if values is not None:
             from tensorgrad.backend import rows
 
-            exact_mean, exact_var = rows.moments(values)
-            inv_std = (1 / np.sqrt(exact_var + eps)).astype(x.dtype)
-            mean = exact_mean.astype(x.dtype)
-            return self.normalize(x, mean, inv_std, weight, bias), mean, exact_var.astype(x.dtype), inv_std
+            y, result = rows.new_rows(x)
+            return y, *rows.batch_norm(values, weight, bias, eps, result)
         from tensorgrad.backend import numba_normalization as loops
 
         channels = x.shape[1]
@@ -60,15 +58,10 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         if values is not None:
             from tensorgrad.backend import rows
 
-            cotangents = rows.rows_like(dz, x)
-            scale = inv_std if weight is None else inv_std * weight
-            db, products = rows.batch_norm_sums(cotangents, values, mean, None)
-            dw = products * inv_std
             dx, result = rows.new_rows(x)
-            of_each = mean, inv_std * dw / count, db / count, scale
-            rows.batch_norm_dx(cotangents, values, *of_each, None, result)
-            dtype = mean.dtype if weight is None else weight.dtype
-            return dx, dw.astype(dtype), db.astype(dtype)
+            settings = weight, None, mean, inv_std, result, False
+            dw, db = rows.batch_norm_grad(rows.rows_like(dz, x), values, *settings)
+            return dx, *_in_dtype_of(weight, dw, db)
         from tensorgrad.backend import numba_normalization as loops
 
         blocks = _Blocks(x)
@@ -95,12 +88,8 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
             return super().batch_norm_relu(x, weight, bias, eps)
         from tensorgrad.backend import rows
 
-        exact_mean, exact_var = rows.moments(values)
-        inv_std = (1 / np.sqrt(exact_var + eps)).astype(x.dtype)
-        mean = exact_mean.astype(x.dtype)
         y, result = rows.new_rows(x)
-        rows.normalize(values, mean, *_line(inv_std, weight, bias), result, positive=True)
-        return y, mean, exact_var.astype(x.dtype), inv_std
+        return y, *rows.batch_norm(values, weight, bias, eps, result, positive=True)
 
     def batch_norm_relu_grad(
         self, dz: Array, x: Array, weight: Array | None, bias: Array | None, mean: Array, inv_std: Array
@@ -110,16 +99,10 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
             return super().batch_norm_relu_grad(dz, x, weight, bias, mean, inv_std)
         from tensorgrad.backend import rows
 
-        count = len(values)
-        scale, height = _line(inv_std, weight, bias)
-        cotangents = rows.rows_like(dz, x)
-        db, products = rows.batch_norm_sums(cotangents, values, mean, (scale, height))
-        dw = products * inv_std
         dx, result = rows.new_rows(x)
-        of_each = mean, inv_std * dw / count, db / count, scale
-        rows.batch_norm_dx(cotangents, values, *of_each, height, result)
-        dtype = mean.dtype if weight is None else weight.dtype
-        return dx, dw.astype(dtype), db.astype(dtype)
+        settings = weight, bias, mean, inv_std, result, True
+        dw, db = rows.batch_norm_grad(rows.rows_like(dz, x), values, *settings)
+        return dx, *_in_dtype_of(weight, dw, db)
 
     def normalize(self, x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None) -> Array:
         if not compiled.takes(x):
@@ -145,9 +128,11 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         return blocks.back(y)
 
 
-def _line(inv_std: Array, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
-    """Scale and shift of what has mean 0 and the deviation 1 / inv_std."""
-    return inv_std if weight is None else inv_std * weight, np.zeros_like(inv_std) if bias is None else bias
+def _in_dtype_of(weight: Array | None, *gradients: Array) -> tuple[Array, ...]:
+    """The gradients of weight and bias in the dtype that these have; float32 where there is no weight."""
+    if weight is None or weight.dtype == np.float32:
+        return gradients
+    return tuple(gradient.astype(weight.dtype) for gradient in gradients)
 
 
 def _in_known_order(x: Array) -> Array:

@@ -15,6 +15,7 @@ if numba is not None:
     from tensorgrad.backend.numba_simd import (
         LANES,
         arg,
+        as_double,
         bc,
         fma,
         get,
@@ -22,6 +23,7 @@ if numba is not None:
         ld,
         ld_first,
         ld_up_to,
+        put,
         put_double,
         relu,
         st,
@@ -83,6 +85,49 @@ def moments(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
                     put_double(means + place, before + apart * count / (seen + count))
                     joined = get_double(squares + place) + deviations
                     put_double(squares + place, joined + apart * apart * seen * count / (seen + count))
+
+
+@kernel
+def statistics(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """From the moments of the parts, means and squares (parts, C): the mean, the biased variance and 1 / sqrt(var + eps), (3, C).
+
+    And the line for `normalize`, (3, C to whole registers): mean, scale = weight / sqrt(var + eps), bias; a weight or bias
+    of 0 is none. The variance of all is the mean of the parts' variances and the variance of their means. Items: one.
+    """
+    means, squares, parts, rows, channels, eps = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
+    weight, bias, result, line, width = arg(a, 6), arg(a, 7), arg(a, 8), arg(a, 9), arg(a, 10)
+    exact = arg(a, 11)  # (2, C), float64
+    of_squares = exact + channels * 8
+    for c in range(2 * channels):
+        put_double(exact + c * 8, 0.0)
+    for p in range(parts):
+        count = np.float64(rows * (p + 1) // parts - rows * p // parts)
+        row = means + p * channels * 8
+        for c in range(channels):
+            put_double(exact + c * 8, get_double(exact + c * 8) + count * get_double(row + c * 8))
+    for c in range(channels):
+        put_double(exact + c * 8, get_double(exact + c * 8) / rows)
+    for p in range(parts):
+        count = np.float64(rows * (p + 1) // parts - rows * p // parts)
+        row, of_row = means + p * channels * 8, squares + p * channels * 8
+        for c in range(channels):
+            apart = get_double(row + c * 8) - get_double(exact + c * 8)
+            more = get_double(of_row + c * 8) + count * apart * apart
+            put_double(of_squares + c * 8, get_double(of_squares + c * 8) + more)
+    for c in range(channels):
+        at = c * 4
+        var = get_double(of_squares + c * 8) / rows
+        inv_std = np.float32(1.0 / np.sqrt(var + as_double(eps)))
+        mean = np.float32(get_double(exact + c * 8))
+        put(result + at, mean)
+        put(result + channels * 4 + at, np.float32(var))
+        put(result + channels * 8 + at, inv_std)
+        put(line + at, mean)
+        put(line + width * 4 + at, inv_std * get(weight + at) if weight else inv_std)
+        put(line + width * 8 + at, get(bias + at) if bias else np.float32(0))
+    for c in range(channels, width):
+        for i in range(3):
+            put(line + (i * width + c) * 4, np.float32(0))
 
 
 @kernel
@@ -157,6 +202,46 @@ def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
                 total = total + d
                 product = fma(d, ld_up_to(x + place + (count - 1) * line, left) - centre, product)
             _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
+
+
+@kernel
+def line_of_channels(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """The line (3, C to whole registers) of mean, scale = inv_std weight, bias; weight and bias may be 0, none. Items: one."""
+    mean, inv_std, weight, bias, channels, line, width = (
+        arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5), arg(a, 6)
+    )  # fmt: skip
+    for c in range(0, channels, LANES):
+        at, left = c * 4, channels - c
+        scale = ld_up_to(inv_std + at, left)
+        st(line + at, ld_up_to(mean + at, left))
+        st(line + width * 4 + at, scale * ld_up_to(weight + at, left) if weight else scale)
+        st(line + width * 8 + at, ld_up_to(bias + at, left) if bias else bc(np.float32(0)))
+
+
+@kernel
+def slopes(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """From the sums of the parts (parts, C), of dz and of dz (x - mean): the gradients of weight and bias, (2, C).
+
+    And the line for `gradient`, (2, C to whole registers): slope = inv_std dw / rows, shift = db / rows. Items: one.
+    """
+    sums, along, parts, rows, channels = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4)
+    inv_std, result, line, width = arg(a, 5), arg(a, 6), arg(a, 7), arg(a, 8)
+    for p in range(1, parts):
+        row, of_row = sums + p * channels * 8, along + p * channels * 8
+        for c in range(channels):
+            put_double(sums + c * 8, get_double(sums + c * 8) + get_double(row + c * 8))
+            put_double(along + c * 8, get_double(along + c * 8) + get_double(of_row + c * 8))
+    for c in range(channels):
+        at = c * 4
+        factor = np.float64(get(inv_std + at))
+        dw, db = get_double(along + c * 8) * factor, get_double(sums + c * 8)
+        put(result + at, np.float32(dw))
+        put(result + channels * 4 + at, np.float32(db))
+        put(line + at, np.float32(factor * dw / rows))
+        put(line + width * 4 + at, np.float32(db / rows))
+    for c in range(channels, width):
+        put(line + c * 4, np.float32(0))
+        put(line + (width + c) * 4, np.float32(0))
 
 
 @kernel

@@ -255,6 +255,8 @@ if numba is not None:
     put_double = instruction(
         [i64, types.float64], types.void, lambda b, a, x: b.store(x, pointer(b, a, ir.DoubleType()))
     )
+    # a word's 64 bits as a number
+    as_double = instruction([i64], types.float64, lambda b, a: b.bitcast(a, ir.DoubleType()))
     ld = instruction([i64], register, lambda b, a: b.load(pointer(b, a), align=4))
     st = instruction([i64, register], types.void, _store(VEC, 4))
     # the first places of a register, from or to memory that ends after them; zeros in the others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tensorgrad.backend import numba_rows as code
 from tensorgrad.backend import team
 from tensorgrad.backend.direct import address, to_channels_last, to_lanes
-from tensorgrad.backend.memory import aligned
+from tensorgrad.backend.memory import address_of, aligned
 from tensorgrad.backend.numba_simd import Kernel, lanes
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +24,7 @@ PARTS = 16
 
 def rows_of(x: Array) -> Array | None:
     """(N, C, ...) of channels-last memory as (points, C), a view; None where memory is another."""
-    rows = x if x.ndim == 2 else np.moveaxis(x, 1, -1)
+    rows = x if x.ndim == 2 else x.transpose(_channels_last(x.ndim))
     return rows.reshape(-1, x.shape[1]) if rows.flags.c_contiguous else None
 
 
@@ -102,32 +103,60 @@ def _vector(values: Array) -> Array:
     return result
 
 
-def _sums(kernel: Kernel, arrays: list[Array], settings: list[int], registers: int, count: int) -> list[Array]:
-    """`count` sums over the rows of the arrays, (parts, C) float64 each."""
-    rows, channels = arrays[0].shape
+def batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, y: Array, positive: bool = False
+) -> tuple[Array, Array, Array]:
+    """y = weight (x - mean) / sqrt(var + eps) + bias, or max(y, 0) if `positive`, x and y (P, C); mean, var, 1 / sqrt(var + eps)."""
+    (mean, var, inv_std), line = _statistics(x, weight, bias, eps)
+    _normalize(x, line, y, positive)
+    return mean, var, inv_std
+
+
+def _statistics(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array]:
+    """Mean, biased variance and 1 / sqrt(var + eps) of the columns, (3, C), and the line for `normalize`."""
+    rows, channels = x.shape
     parts = min(PARTS, -(-rows // code.BLOCK))
-    results = [np.empty((parts, channels)) for _ in range(count)]
-    scratch = _scratch(registers)
-    words = [*map(address, arrays), channels, *settings, *map(address, results), address(scratch)]
-    team.run(kernel, words, rows, rows * channels >= SHARED_NUMBERS, parts)
-    return results
+    sums = aligned((2 * parts + 2, channels), np.float64)
+    means = address_of(sums)
+    squares = means + parts * channels * 8
+    scratch = _scratch(3)
+    words = [address_of(x), channels, means, squares, address_of(scratch)]
+    team.run(code.moments, words, rows, x.size >= SHARED_NUMBERS, parts)
+    statistics, line = np.empty((3, channels), np.float32), aligned((3, to_lanes(channels)), np.float32)
+    weight, bias = _numbers(weight), _numbers(bias)
+    words = [
+        means, squares, parts, rows, channels, _bits(eps), address(weight), address(bias), address_of(statistics),
+        address_of(line), line.shape[1], squares + parts * channels * 8,
+    ]  # fmt: skip
+    team.run(code.statistics, words, 1, False)
+    return statistics, line
 
 
-def moments(x: Array) -> tuple[Array, Array]:
-    """The mean and the biased variance of every column of x (P, C), float64."""
-    means, squares = _sums(code.moments, [x], [], 3, 2)
-    rows, parts = len(x), len(means)
-    bounds = rows * np.arange(parts + 1) // parts
-    counts = np.diff(bounds)[:, None]
-    mean = (counts * means).sum(axis=0) / rows
-    var = (squares + counts * (means - mean) ** 2).sum(axis=0) / rows
-    return mean, var
+@functools.lru_cache(maxsize=64)
+def _bits(x: float) -> int:
+    """The 64 bits of a number as a whole one."""
+    return int.from_bytes(struct.pack("<d", x), "little", signed=True)
+
+
+def _numbers(values: Array | None) -> Array | None:
+    """(C) as float32 side by side; None stays None."""
+    if values is None or (values.dtype == np.float32 and values.flags.c_contiguous):
+        return values
+    return np.ascontiguousarray(values, np.float32)
 
 
 def normalize(x: Array, mean: Array, scale: Array, shift: Array, y: Array, positive: bool = False) -> None:
     """y = (x - mean) * scale + shift, all (P, C) or (C); max(y, 0) if `positive`."""
-    vectors = [_vector(values) for values in (mean, scale, shift)]
-    words = [address(x), address(y), x.shape[1], *map(address, vectors), int(positive)]
+    line = aligned((3, to_lanes(x.shape[1])), np.float32)
+    line[:, x.shape[1] :] = 0
+    for row, values in zip(line, (mean, scale, shift)):
+        row[: len(values)] = values
+    _normalize(x, line, y, positive)
+
+
+def _normalize(x: Array, line: Array, y: Array, positive: bool) -> None:
+    first, step = address_of(line), line.shape[1] * 4
+    words = [address_of(x), address_of(y), x.shape[1], first, first + step, first + 2 * step, int(positive)]
     team.run(code.normalize, words, len(x), x.size >= SHARED_NUMBERS)
 
 
@@ -138,28 +167,58 @@ def shifted(x: Array, shift: Array, y: Array) -> None:
     team.run(code.shifted, words, len(x), x.size >= SHARED_NUMBERS)
 
 
-def batch_norm_sums(dz: Array, x: Array, mean: Array, line: tuple[Array, Array] | None) -> tuple[Array, Array]:
-    """The sums of dz and of dz * (x - mean) over the rows, float64; with line (scale, shift) of the dz where
-    (x - mean) * scale + shift is positive."""
-    centre = [_vector(values) for values in (mean, *(line or ()))]
-    kernel = code.products if line is None else code.products_where_positive
-    sums, along = _sums(kernel, [dz, x], [address(values) for values in centre], 2, 2)
-    return sums.sum(axis=0), along.sum(axis=0)
+def batch_norm_grad(
+    dz: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    inv_std: Array,
+    dx: Array,
+    positive: bool,
+) -> tuple[Array, Array]:
+    """dx of batch_norm's y, all (P, C), and the gradients of weight and bias; of max(y, 0) if `positive`.
 
+    dx = (dz - (x - mean) slope - shift) scale: slope = inv_std dw / P and shift = db / P take out of dz what the mean and the
+    deviation of x would not let through. Where y is positive is found out again from x.
+    """
+    rows, channels = x.shape
+    parts = min(PARTS, -(-rows // code.BLOCK))
+    width = to_lanes(channels)
+    line = aligned((5, width), np.float32)  # mean, scale, height, slope, shift
+    centre, scale, height, slope, shift = (address_of(line) + i * width * 4 for i in range(5))
+    mean, inv_std = np.ascontiguousarray(mean, np.float32), np.ascontiguousarray(inv_std, np.float32)
+    weight, bias = _numbers(weight), _numbers(bias)
+    words = [address(mean), address(inv_std), address(weight), address(bias), channels, centre, width]
+    team.run(code.line_of_channels, words, 1, False)
 
-def batch_norm_dx(
-    dz: Array, x: Array, mean: Array, slope: Array, shift: Array, scale: Array, height: Array | None, dx: Array
-) -> None:
-    """dx = (dz - (x - mean) * slope - shift) * scale; with a height, dz is 0 where (x - mean) * scale + height is not positive."""
-    vectors = [_vector(values) for values in (mean, slope, shift, scale, *(() if height is None else (height,)))]
-    words = [address(dz), address(x), address(dx), x.shape[1], *map(address, vectors)]
-    kernel = code.gradient if height is None else code.gradient_where_positive
-    team.run(kernel, words, len(x), x.size >= SHARED_NUMBERS)
+    sums = aligned((2 * parts, channels), np.float64)
+    total = address_of(sums)
+    along = total + parts * channels * 8
+    scratch = _scratch(2)
+    settings = [centre, scale, height] if positive else [centre]
+    words = [address_of(dz), address_of(x), channels, *settings, total, along, address_of(scratch)]
+    kernel = code.products_where_positive if positive else code.products
+    team.run(kernel, words, rows, x.size >= SHARED_NUMBERS, parts)
+
+    gradients = np.empty((2, channels), np.float32)
+    words = [total, along, parts, rows, channels, address(inv_std), address_of(gradients), slope, width]
+    team.run(code.slopes, words, 1, False)
+
+    settings = [centre, slope, shift, scale, height] if positive else [centre, slope, shift, scale]
+    words = [address_of(dz), address_of(x), address_of(dx), channels, *settings]
+    kernel = code.gradient_where_positive if positive else code.gradient
+    team.run(kernel, words, rows, x.size >= SHARED_NUMBERS)
+    return gradients[0], gradients[1]
 
 
 def column_sums(x: Array) -> Array:
     """The sums of the columns of x (P, C), float64."""
-    (sums,) = _sums(code.column_sums, [x], [], 1, 1)
+    rows, channels = x.shape
+    parts = min(PARTS, -(-rows // code.BLOCK))
+    sums, scratch = np.empty((parts, channels)), _scratch(1)
+    words = [address_of(x), channels, address_of(sums), address_of(scratch)]
+    team.run(code.column_sums, words, rows, x.size >= SHARED_NUMBERS, parts)
     result: Array = sums.sum(axis=0)
     return result
 

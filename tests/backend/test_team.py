@@ -82,7 +82,7 @@ def test_sums_are_the_same_bits_for_every_number_of_threads(threads):
     found = []
     for number in (1, 2, 5):
         threads(number)
-        found.append((*rows.moments(x), rows.column_sums(x)))
+        found.append((*rows.batch_norm(x, None, None, 1e-5, numpy.empty_like(x)), rows.column_sums(x)))
     for other in found[1:]:
         for one, two in zip(found[0], other):
             numpy.testing.assert_array_equal(one, two)
