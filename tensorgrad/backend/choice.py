@@ -14,6 +14,7 @@ to the last bit, from run to run with the same choice and the same number of thr
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from typing import Any
@@ -67,9 +68,16 @@ def kernel_for(
     register  numbers of float32 in a vector register, 0 where there are no compiled kernels
     memory    the order of the images' memory: "planes" (N, C, H, W), "channels last" (N, H, W, C), "batch last" (C, H, W, N)
     """
-    possible = set(_possible(direction, images, w_shape, outputs, dtype, stride, dilation, groups, register))
-    if _chosen not in ("auto", "exact") and _chosen in possible:
-        return _chosen
+    case = direction, images, w_shape, outputs, dtype, stride, dilation, groups, register
+    return _kernel_for(_chosen, memory, *case)
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel_for(chosen: str, memory: str, *case: Any) -> str:
+    direction, images, w_shape, outputs, _, _, _, groups, register = case
+    possible = _possible(*case)
+    if chosen not in ("auto", "exact") and chosen in possible:
+        return chosen
     features, channels = w_shape[0], w_shape[1]
     thin = features < register and channels < register
     if "batch" in possible and (thin or (memory == "batch last" and min(features, channels) < register)):
@@ -79,7 +87,7 @@ def kernel_for(
         return "loops"
     tiles = images * -(-outputs[0] // 4) * -(-outputs[1] // 4)
     worthwhile = min(features, channels) >= FEWEST_CHANNELS and tiles >= FEWEST_TILES and min(outputs) >= 4
-    if "winograd" in possible and worthwhile and _chosen != "exact":
+    if "winograd" in possible and worthwhile and chosen != "exact":
         return "winograd"
     if "depthwise" in possible:
         return "depthwise"

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorgrad.backend import numba_direct as code
 from tensorgrad.backend import team
-from tensorgrad.backend.memory import aligned
+from tensorgrad.backend.memory import address_of, aligned
 from tensorgrad.backend.numba_simd import lanes
 from tensorgrad.backend.numba_tile import ROWS_OF_SCRATCH, tables
 from tensorgrad.backend.windows import Padding, Pair, extent
@@ -31,7 +31,7 @@ LARGE_POINTWISE = 1 << 20
 
 def address(x: Array | None) -> int:
     """Where the numbers of x begin; 0 for None."""
-    return 0 if x is None else int(x.__array_interface__["data"][0])
+    return 0 if x is None else address_of(x)
 
 
 def images_of(shape: tuple[int, ...]) -> Array:
@@ -61,9 +61,10 @@ def packed(w: Array, groups: int) -> Array:
     step = w.strides[2] if kw > 1 else w.strides[1]
     result = aligned((groups, taps * channels * to_lanes(features)), np.float32)
     panels = -(-features // (2 * lanes()))
-    settings = [address(w), w.strides[0], step, w.strides[3], w.strides[4], taps, channels, features, address(result)]
-    scratch = aligned((team.threads(), lanes() * lanes()), np.float32)
-    settings.append(address(scratch))
+    settings = [
+        address(w), w.strides[0], step, w.strides[3], w.strides[4], taps, channels, features, address(result),
+        team.scratch(lanes() * lanes()),
+    ]  # fmt: skip
     team.run(code.pack, settings, groups * panels * -(-channels // 16), w.size >= 1 << 14)
     return result
 
@@ -122,11 +123,10 @@ def product(x: Array, w: Array, bias: Array | None, z: Array) -> None:
         rows_at_once = min(rows, 28 * max(1, min(8, (1 << 16) // (28 * depth))))
     items = -(-rows // rows_at_once)
     panels_at_once = count if items >= 4 * team.threads() else max(1, count * items // (4 * team.threads()))
-    scratch = aligned((team.threads(), ROWS_OF_SCRATCH * 2 * lanes()), np.float32)
     full = padded_bias(bias, 1)
     settings = [
         address(tables()), address(x), x.strides[0], rows, depth, address(panels), address(full), address(z), z.strides[0],
-        features, rows_at_once, panels_at_once, address(scratch),
+        features, rows_at_once, panels_at_once, team.scratch(ROWS_OF_SCRATCH * 2 * lanes()),
     ]  # fmt: skip
     items *= -(-count // panels_at_once)
     team.run(code.product, settings, items, rows * depth * features >= SHARED_PRODUCTS)
@@ -178,7 +178,7 @@ def convolve(x: Array, w: Array, bias: Array | None, z: Array, windows: _Windows
         blocks = images * -(-rows // rows_at_once) * -(-count // panels_at_once)
     seen = (rows_at_once - 1) * windows.stride[0] + extent(windows.kernel[0], windows.dilation[0])
     of_thread = ROWS_OF_SCRATCH * 2 * lanes() + (0 if inside else seen * windows.width * channels)
-    scratch = aligned((team.threads(), -(-of_thread // 16) * 16), np.float32)
+    of_thread = -(-of_thread // 16) * 16
     full = padded_bias(bias, groups)
     panels = packed(w, groups)
     zn, zh, zw, _ = _strides(z)
@@ -186,7 +186,7 @@ def convolve(x: Array, w: Array, bias: Array | None, z: Array, windows: _Windows
         address(tables()), address(x), *_strides(x), images, height, width, channels // groups, groups,
         windows.top, windows.left, *windows.stride, *windows.dilation, *windows.kernel,
         address(panels), address(full), address(z), zn, zh, zw, rows, columns, features // groups,
-        images_at_once, rows_at_once, panels_at_once, int(inside), address(scratch), scratch.strides[0],
+        images_at_once, rows_at_once, panels_at_once, int(inside), team.scratch(of_thread), 4 * of_thread,
     ]  # fmt: skip
     team.run(code.convolve, settings, blocks, z.size * (w.size // features) >= SHARED_PRODUCTS)
 
@@ -200,6 +200,8 @@ def _by_group(w: Array, groups: int) -> Array:
 def _points(x: Array) -> Array | None:
     """x (N, C, H, W) as rows of points (N * H * W, C), a view; None where that needs a copy."""
     rows = x.transpose(0, 2, 3, 1)
+    if rows.flags.c_contiguous:
+        return rows.reshape(-1, x.shape[1])
     n, h, w, c = rows.shape
     if c > 1 and rows.strides[3] != 4:
         return None
@@ -301,12 +303,12 @@ def conv2d_weight_grad(
     gathered = by_tiles and images == rows == 1 and kernel_size == (1, 1)  # points of x, BLOCK channels at a time
     if gathered:
         of_thread = columns * code.BLOCK
-    scratch = aligned((team.threads(), -(-of_thread // 16) * 16), np.float32)
+    of_thread = -(-of_thread // 16) * 16
     zn, zh, zw, _ = _strides(dz)
     settings = [
         address(tables()), address(x), *_strides(x), images, *x.shape[2:], channels, groups, windows.top, windows.left,
         *stride, *dilation, *kernel_size, address(dw), 0, address(dz), zn, zh, zw, rows, columns, whole,
-        1, rows_at_once, int(gathered), int(inside), address(scratch), scratch.strides[0],
+        1, rows_at_once, int(gathered), int(inside), team.scratch(of_thread), 4 * of_thread,
     ]  # fmt: skip
     worthwhile = images * rows * columns * features * depth >= SHARED_PRODUCTS
     if by_tiles:
@@ -343,8 +345,8 @@ def unpacked(parts: Array, features: int, channels: int, kernel_size: Pair) -> A
     count, groups, _, whole = parts.shape
     taps = math.prod(kernel_size)
     dw = aligned((groups * features, channels, *kernel_size), np.float32)
-    scratch = aligned((team.threads(), taps * lanes()), np.float32)
-    settings = [address(parts), count, groups, taps, channels, whole, features, address(dw), address(scratch)]
+    scratch = team.scratch(taps * lanes())
+    settings = [address(parts), count, groups, taps, channels, whole, features, address(dw), scratch]
     team.run(code.unpack, settings, groups * channels, parts.size >= 1 << 15)
     return dw
 

@@ -91,10 +91,6 @@ def rows_like(x: Array, z: Array) -> Array:
     return rows
 
 
-def _scratch(registers: int) -> Array:
-    return aligned((team.threads(), registers * lanes()), np.float32)
-
-
 def _vector(values: Array) -> Array:
     """(C) as float32, filled up with zeros to whole registers."""
     result = aligned((to_lanes(len(values)),), np.float32)
@@ -119,8 +115,7 @@ def _statistics(x: Array, weight: Array | None, bias: Array | None, eps: float) 
     sums = aligned((2 * parts + 2, channels), np.float64)
     means = address_of(sums)
     squares = means + parts * channels * 8
-    scratch = _scratch(3)
-    words = [address_of(x), channels, means, squares, address_of(scratch)]
+    words = [address_of(x), channels, means, squares, team.scratch(3 * lanes())]
     team.run(code.moments, words, rows, x.size >= SHARED_NUMBERS, parts)
     statistics, line = np.empty((3, channels), np.float32), aligned((3, to_lanes(channels)), np.float32)
     weight, bias = _numbers(weight), _numbers(bias)
@@ -195,9 +190,8 @@ def batch_norm_grad(
     sums = aligned((2 * parts, channels), np.float64)
     total = address_of(sums)
     along = total + parts * channels * 8
-    scratch = _scratch(2)
     settings = [centre, scale, height] if positive else [centre]
-    words = [address_of(dz), address_of(x), channels, *settings, total, along, address_of(scratch)]
+    words = [address_of(dz), address_of(x), channels, *settings, total, along, team.scratch(2 * lanes())]
     kernel = code.products_where_positive if positive else code.products
     team.run(kernel, words, rows, x.size >= SHARED_NUMBERS, parts)
 
@@ -216,8 +210,8 @@ def column_sums(x: Array) -> Array:
     """The sums of the columns of x (P, C), float64."""
     rows, channels = x.shape
     parts = min(PARTS, -(-rows // code.BLOCK))
-    sums, scratch = np.empty((parts, channels)), _scratch(1)
-    words = [address_of(x), channels, address_of(sums), address_of(scratch)]
+    sums = np.empty((parts, channels))
+    words = [address_of(x), channels, address_of(sums), team.scratch(lanes())]
     team.run(code.column_sums, words, rows, x.size >= SHARED_NUMBERS, parts)
     result: Array = sums.sum(axis=0)
     return result

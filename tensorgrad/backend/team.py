@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.backend import parallel
-from tensorgrad.backend.memory import aligned
+from tensorgrad.backend.memory import address_of, aligned
 
 #: Rounds of waiting before a worker sleeps, about a millisecond.
 ROUNDS = 20_000
@@ -184,3 +184,26 @@ def run(kernel: Any, arguments: list[int], count: int, worthwhile: bool = True, 
 def threads() -> int:
     """How many threads compute at most: kernels number them from 0."""
     return parallel.thread_count()
+
+
+class _Scratch(threading.local):
+    """Memory that each thread of the user's keeps for the jobs that it starts, one after the other."""
+
+    memory: Any = None
+    address = 0
+
+
+_scratch = _Scratch()
+
+
+def scratch(numbers: int) -> int:
+    """The address of `numbers` of float32 for each thread that computes, one behind the other, for the next job alone.
+
+    Their values are anything. The next call may give the same memory, or take it back.
+    """
+    kept = _scratch
+    needed = numbers * parallel.thread_count()
+    if kept.memory is None or len(kept.memory) < needed:
+        kept.memory = aligned((needed,), np.float32)
+        kept.address = address_of(kept.memory)
+    return kept.address

@@ -14,6 +14,7 @@ Sizes, strides and dilations are pairs (rows, columns); padding is (top, bottom,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -101,6 +102,7 @@ def output_size(
     return rows, columns
 
 
+@functools.lru_cache(maxsize=1024)
 def conv2d_output_size(
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
