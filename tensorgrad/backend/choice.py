@@ -74,7 +74,7 @@ def kernel_for(
 
 @functools.lru_cache(maxsize=1024)
 def _kernel_for(chosen: str, memory: str, *case: Any) -> str:
-    direction, images, w_shape, outputs, _, _, _, groups, register = case
+    _, images, w_shape, outputs, _, _, _, groups, register = case
     possible = _possible(*case)
     if chosen not in ("auto", "exact") and chosen in possible:
         return chosen

@@ -8,6 +8,7 @@ loops in plain Python (numba_jit.py), for float32 and float64, and kernels on ve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class FastBackend(
 
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
-        del self.add, self.take_along_axis  # NumPy's, which the class's own replace
+        del self.add, self.concatenate, self.take_along_axis  # NumPy's, which the class's own replace
 
     # functions of one element by itself: one pass over memory for those that numba_curves.py knows
 
@@ -149,6 +150,21 @@ class FastBackend(
                     rows.shifted(points, y.reshape(-1), result)
                     return z
         return np.add(x, y)
+
+    def concatenate(self, xs: Sequence[Array], dim: int) -> Array:
+        """numpy.concatenate; the channels of large channels-last images by all threads."""
+        first = xs[0]
+        if dim == 1 and first.ndim == 4 and sum(x.size for x in xs) >= LARGE and compiled.in_registers(*xs, least=1):
+            from tensorgrad.backend import direct, rows
+
+            parts = [rows.rows_of(x) for x in xs]
+            if all(part is not None for part in parts):
+                n, _, h, w = first.shape
+                z = direct.images_of((n, sum(x.shape[1] for x in xs), h, w))
+                rows.side_by_side(parts, rows.rows_of(z))  # type: ignore[arg-type]
+                return z
+        result: Array = np.concatenate(xs, dim)
+        return result
 
     def sgd_update(self, w: Array, dw: Array, velocity: Array | None, *settings: Any) -> None:
         arrays = (w, dw) if velocity is None else (w, dw, velocity)

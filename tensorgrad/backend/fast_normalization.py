@@ -128,11 +128,11 @@ class FastNormalizationKernels(NumpyNormalizationKernels):
         return blocks.back(y)
 
 
-def _in_dtype_of(weight: Array | None, *gradients: Array) -> tuple[Array, ...]:
+def _in_dtype_of(weight: Array | None, dw: Array, db: Array) -> tuple[Array, Array]:
     """The gradients of weight and bias in the dtype that these have; float32 where there is no weight."""
     if weight is None or weight.dtype == np.float32:
-        return gradients
-    return tuple(gradient.astype(weight.dtype) for gradient in gradients)
+        return dw, db
+    return dw.astype(weight.dtype), db.astype(weight.dtype)
 
 
 def _in_known_order(x: Array) -> Array:

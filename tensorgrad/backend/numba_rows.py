@@ -360,3 +360,13 @@ def total(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     if stop > count // LANES and count % LANES:
         at, left = count // LANES * WIDTH, count % LANES
         st_first(z + at, ld_first(x + at, left) + ld_first(y + at, left), left)
+
+
+@kernel
+def columns(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """The rows of x (P, C) to memory where a row begins every `line` bytes. Items: rows."""
+    x, channels, z, line = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
+    for r in range(start, stop):
+        row, result = x + r * channels * 4, z + r * line
+        for c in range(0, channels, LANES):
+            st_up_to(result + c * 4, ld_up_to(row + c * 4, channels - c), channels - c)

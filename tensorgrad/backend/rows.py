@@ -51,14 +51,26 @@ def _batch_last(axes: int) -> tuple[int, ...]:
     return (*range(1, axes), 0) if axes > 1 else tuple(range(axes))
 
 
+@functools.cache
+def _from_channels_last(axes: int) -> tuple[int, ...]:
+    """(N, ..., C) as (N, C, ...)."""
+    return (0, axes - 1, *range(1, axes - 1)) if axes > 2 else tuple(range(axes))
+
+
+@functools.cache
+def _from_batch_last(axes: int) -> tuple[int, ...]:
+    """(..., N) as (N, ...)."""
+    return (axes - 1, *range(axes - 1)) if axes > 1 else tuple(range(axes))
+
+
 def like(x: Array) -> Array:
     """An uninitialised array of x's shape and memory order, which is one of the three that `line_of` knows."""
     if x.flags.c_contiguous:
         return aligned(x.shape, x.dtype)
-    order = _channels_last(x.ndim)
+    order, back = _channels_last(x.ndim), _from_channels_last(x.ndim)
     if not x.transpose(order).flags.c_contiguous:
-        order = _batch_last(x.ndim)
-    return aligned(tuple(x.shape[i] for i in order), x.dtype).transpose(np.argsort(order))
+        order, back = _batch_last(x.ndim), _from_batch_last(x.ndim)
+    return aligned(tuple([x.shape[i] for i in order]), x.dtype).transpose(back)
 
 
 def new_line(x: Array) -> tuple[Array, Array]:
@@ -215,6 +227,15 @@ def column_sums(x: Array) -> Array:
     team.run(code.column_sums, words, rows, x.size >= SHARED_NUMBERS, parts)
     result: Array = sums.sum(axis=0)
     return result
+
+
+def side_by_side(parts: list[Array], z: Array) -> None:
+    """The rows of all parts (P, C), one part behind the other, as the rows of z (P, sum of C)."""
+    start, line = address_of(z), z.shape[1] * 4
+    for part in parts:
+        words = [address_of(part), part.shape[1], start, line]
+        team.run(code.columns, words, len(part), part.size >= SHARED_NUMBERS)
+        start += part.shape[1] * 4
 
 
 def each(kernel: Kernel, arrays: list[Array]) -> None:
