@@ -120,10 +120,11 @@ class FastPoolingKernels(NumpyPoolingKernels):
         return z.transpose(0, 3, 1, 2)
 
     def _window_spreads(self, dz: Array, input_size: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Array:
-        if kernel != input_size and compiled.takes(dz) and _in_registers(_exchanged(dz)):
-            from tensorgrad.backend import points
+        if kernel != input_size and compiled.takes(dz) and _may_be_batch_last(dz):
+            from tensorgrad.backend import batch, points
 
-            return _exchanged(points.spreads(_exchanged(dz), input_size, kernel, stride, padding))
+            cotangents = _exchanged(batch.to_batch_last(dz))
+            return _exchanged(points.spreads(cotangents, input_size, kernel, stride, padding))
         if kernel == input_size or not compiled.channels_last(dz) or not compiled.takes(dz):
             return super()._window_spreads(dz, input_size, kernel, stride, padding)
         if _in_registers(dz):
@@ -146,6 +147,19 @@ def _in_registers(x: Array, dtype: Any = np.float32) -> bool:
     from tensorgrad.backend import points
 
     return points.takes(x)
+
+
+def _may_be_batch_last(dz: Array) -> bool:
+    """Whether dz is batch last, or planes behind layers that most likely are: few channels, the images in whole registers.
+
+    What comes back through a Flatten is planes, whatever went into it.
+    """
+    if _in_registers(_exchanged(dz)):
+        return True
+    from tensorgrad.backend.numba_simd import lanes
+
+    in_planes = dz.dtype == np.float32 and dz.flags.c_contiguous
+    return in_planes and 1 < dz.shape[1] <= lanes() and dz.shape[0] % lanes() == 0
 
 
 def _exchanged(x: Array) -> Array:
