@@ -8,6 +8,7 @@ windows see along the depth becomes more channels:
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from tensorgrad.autocasting import under_autocast
@@ -36,6 +37,7 @@ class Settings(NamedTuple):
     dilation: Sizes
     groups: int
 
+    @functools.cache  # noqa: B019
     def of_images(self) -> tuple[Any, ...]:
         """Those of the last two axes, in the kernels' form; a line gets a row."""
         stride, border, dilation = self.stride[-2:], self.border[-2:], self.dilation[-2:]
@@ -143,14 +145,27 @@ def _conv(
     check_operands(operation, count, input, weight, bias)
     w_shape = weight.array.shape
     check_bias(operation, weight, bias, w_shape[0])
+    one = input.array.ndim == count + 1
+    x = shapes.unsqueeze(input, 0) if one else input
+    given = stride, padding, dilation, groups
+    known = all(type(value) is int or (type(value) is tuple and set(map(type, value)) == {int}) for value in given)
+    # True is 1 and 2.0 is 2 to a cache, so it only knows whole numbers and pairs of them
+    read = _read_settings if known else _read_settings.__wrapped__
+    settings = read(operation, count, x.array.shape, w_shape, *given)
+    return finish((_images, _lines, _images, _volumes)[count](x, weight, bias, settings), None, one)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_settings(
+    operation: str, count: int, x_shape: Sizes, w_shape: Sizes, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Settings:
+    """A number for each axis, checked against the shapes."""
     steps, spread = several(operation, "stride", stride, count), several(operation, "dilation", dilation, count)
     border = read_padding(operation, padding, w_shape[2:], steps, spread)
     settings = Settings(steps, border, spread, whole(operation, "groups", groups))
     check_settings(operation, w_shape[2:], settings)
-    one = input.array.ndim == count + 1
-    x = shapes.unsqueeze(input, 0) if one else input
-    _check_fit(operation, x.array.shape, w_shape, settings)
-    return finish((_images, _lines, _images, _volumes)[count](x, weight, bias, settings), None, one)
+    _check_fit(operation, x_shape, w_shape, settings)
+    return settings
 
 
 def _images(x: Tensor, w: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:

@@ -29,8 +29,12 @@ each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys()
 affine = pytest.mark.parametrize(("weighted", "biased"), [(True, True), (False, False), (True, False), (False, True)])
 
 
-@pytest.fixture(params=KERNELS)
-def kernels(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture(params=[*KERNELS, "numpy, few numbers"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Of few numbers the NumPy kernels take the plain formulas; here blocks, too."""
+    if request.param == "numpy, few numbers":
+        return kernels_named("numpy")
+    monkeypatch.setattr(numpy_normalization, "FEW", 0)
     return kernels_named(request.param)
 
 
@@ -200,6 +204,7 @@ def test_blocks_and_threads(shape: tuple[int, ...], layout: str, monkeypatch: py
         x, dz = LAYOUTS[layout](x), LAYOUTS[layout](dz)
     wanted = *oracles.batch_norm(x, weight, bias, EPS), *oracles.batch_norm_grad(dz, x, weight, EPS)
     monkeypatch.setattr(numpy_normalization, "SHARED_ELEMENTS", 0)
+    monkeypatch.setattr(numpy_normalization, "FEW", 0)
     before = thread_count()
     try:
         for threads, elements in ((1, 1), (2, 1), (8, 50), (3, 1 << 15)):
@@ -217,6 +222,7 @@ def test_blocks_and_threads(shape: tuple[int, ...], layout: str, monkeypatch: py
 def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch):
     x, dz = draw((8, 16, 30, 30), dtype=numpy.float32), draw((8, 16, 30, 30), 6, numpy.float32)
     monkeypatch.setattr(numpy_normalization, "SHARED_ELEMENTS", 0)
+    monkeypatch.setattr(numpy_normalization, "FEW", 0)
     before = thread_count()
     found = []
     try:
