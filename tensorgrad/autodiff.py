@@ -18,7 +18,7 @@ from tensorgrad.errors import ArgumentError, GraphError, OperandError, ShapeErro
 from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.locks import lock
 from tensorgrad.mode import enable_grad, mode
-from tensorgrad.primitive import Freed, Output, Primitive, open_levels, sum_to, tape
+from tensorgrad.primitive import Freed, NodeExtra, Output, Primitive, open_levels, sum_to, tape
 from tensorgrad.tensor import Tensor
 
 _leaf_lock = lock()
@@ -56,18 +56,14 @@ def run_backward(
                 continue
             before = pending.get(place)
             if before is not None:
-                if place in own and not isinstance(g, Tensor):
+                if type(before) not in array_types or type(g) not in array_types:  # NumPy's scalars, Tensors
+                    pending[place] = before + g
+                    own.discard(place)
+                elif place in own:
                     before += g
                 else:
-                    if type(before) in array_types and type(g) in array_types:
-                        total = backend_of(before).add(before, g)
-                    else:
-                        total = before + g
-                    pending[place] = total
-                    if type(total) in array_types:  # not NumPy's scalars, nor Tensors
-                        own.add(place)
-                    else:
-                        own.discard(place)
+                    pending[place] = backend_of(before).add(before, g)
+                    own.add(place)
             elif isinstance(place, Primitive):
                 pending[place] = g
                 heappush(heap, (place.order, place))
@@ -95,31 +91,27 @@ def run_backward(
                 dz = pending.pop(node)
                 if node in own:
                     own.remove(node)
+                extra = node.extra
                 if type(dz) is list:
                     dz = _collect(dz, pending, own, wanted, arrived, create_graph)
                     tensors = create_graph or any(isinstance(part, Tensor) for part in dz)
                 else:
-                    if node.extra is not None and node.extra.hooks:
-                        dz = run_hooks(node.extra.hooks.get(0), dz, create_graph)
+                    if extra is not None and extra.hooks:
+                        dz = run_hooks(extra.hooks.get(0), dz, create_graph)
                     tensors = create_graph or isinstance(dz, Tensor)
                     if wanted is not None and node in wanted:
                         arrived[node] = _own(dz)
                 if useful is not None and not any(p is not None and p in useful for p in node.parents):
                     continue
-                try:
-                    if node.extra is not None and node.extra.origin is not None:
-                        refuse_changed(node)
-                    if tensors or (node.extra is not None and node.extra.dual):
-                        grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
-                    else:
-                        grads = node.vjp(dz, *node.saved_arrays())
-                except Exception as error:
-                    if node.extra is not None and node.extra.origin is not None:
-                        explain_error(node, error)
-                    raise
+                if extra is not None:
+                    grads = _special(node, extra, dz, tensors)
+                elif tensors:
+                    grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
+                else:
+                    grads = node.vjp(dz, *node.saved_arrays())
                 if type(grads) is not tuple:
                     grads = (grads,)
-                if node.extra is not None and node.extra.origin is not None:
+                if extra is not None and extra.origin is not None:
                     refuse_nan(node, dz, grads)
                 if node.broadcasts and node.shapes is not None:
                     grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
@@ -135,6 +127,20 @@ def run_backward(
     finally:
         mode.recording, mode.autocast = recording, casting
     return arrived
+
+
+def _special(node: Primitive, extra: NodeExtra, dz: Any, tensors: bool) -> Any:
+    """The cotangents of a node's inputs, where it carries tangents or is watched in anomaly mode."""
+    try:
+        if extra.origin is not None:
+            refuse_changed(node)
+        if tensors or extra.dual:
+            return node.vjp(_as_tensors(dz), *node.saved_tensors())
+        return node.vjp(dz, *node.saved_arrays())
+    except Exception as error:
+        if extra.origin is not None:
+            explain_error(node, error)
+        raise
 
 
 def _collect(

@@ -176,10 +176,11 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     x, y = input, other
     if alpha != 1:
         y = _scaled(x, y, alpha)
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
-        x, y = tensors("add", x, y)
-        if not isinstance(x, Tensor):
-            x, y = y, x
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype:
+        return Add().of_two(x, y)
+    x, y = tensors("add", x, y)
+    if not isinstance(x, Tensor):
+        x, y = y, x
     return Add()(x, y)
 
 
@@ -196,20 +197,22 @@ def subtract(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     x, y = input, other
     if alpha != 1:
         y = _scaled(x, y, alpha)
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
-        x, y = tensors("subtract", x, y)
-        if not isinstance(x, Tensor):
-            x = scalar_like(x, y)
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype:
+        return Subtract().of_two(x, y)
+    x, y = tensors("subtract", x, y)
+    if not isinstance(x, Tensor):
+        x = scalar_like(x, y)
     return Subtract()(x, y)
 
 
 def multiply(input: Any, other: Any) -> Tensor:
     """x y, element by element, broadcast."""
     x, y = input, other
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype):
-        x, y = tensors("multiply", x, y)
-        if not isinstance(x, Tensor):
-            x, y = y, x
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype:
+        return Multiply().of_two(x, y)
+    x, y = tensors("multiply", x, y)
+    if not isinstance(x, Tensor):
+        x, y = y, x
     return Multiply()(x, y)
 
 
