@@ -257,7 +257,7 @@ class Primitive:
         z._grad = z.extra = None
         z.tracked = True
         z.node = self
-        parents = [None, None]
+        parents: list[Any] = [None, None]
         if tracks:
             parents[0] = x if x.node is None else x.node
         if other_tracks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ KERNELS: dict[str, tuple[Kernel, Kernel, int]] = {
 
 def _run(kernel: Kernel, number: int, arrays: tuple[Array, ...], settings: tuple[float, ...]) -> None:
     count = arrays[0].size
-    numbers = np.array((*settings, 0.0, 0.0, 0.0), np.float32)
-    words = [number, *map(address_of, arrays), count, address_of(numbers)]
+    numbers = array.array("f", (*settings, 0.0, 0.0, 0.0))
+    words = [number, *map(address_of, arrays), count, numbers.buffer_info()[0]]
     shared = SHARED_STEPS if kernel is code.steps or kernel is code.steps_along else SHARED_CURVES
     team.run(kernel, words, -(-count // lanes()), count >= shared)
 

@@ -41,17 +41,16 @@ class FastBackend(
 
     def value(self, curve: Any, x: Array) -> Array:
         if x.dtype == np.float32 and curve.name in FEWEST and compiled.in_registers(x, least=FEWEST[curve.name]):
-            from tensorgrad.backend import curves
-
-            return curves.value(curve.name, x, tuple([getattr(curve, name) for name in curve.settings]))
+            return compiled.part("curves").value(
+                curve.name, x, tuple([getattr(curve, name) for name in curve.settings])
+            )
         return super().value(curve, x)
 
     def along(self, curve: Any, d: Array, *kept: Array) -> Array:
         if d.dtype == np.float32 and curve.name in FEWEST and d.shape == kept[0].shape:
             if compiled.in_registers(d, *kept, least=FEWEST[curve.name]):
-                from tensorgrad.backend import curves
-
-                return curves.along(curve.name, d, kept[0], tuple([getattr(curve, name) for name in curve.settings]))
+                settings = tuple([getattr(curve, name) for name in curve.settings])
+                return compiled.part("curves").along(curve.name, d, kept[0], settings)
         return super().along(curve, d, *kept)
 
     def sigmoid(self, x: Array) -> Array:
@@ -69,27 +68,23 @@ class FastBackend(
         return super().clamp(x, low, high)
 
     def _curve(self, name: str, x: Array, *settings: float) -> Array:
-        from tensorgrad.backend import curves
-
-        return curves.value(name, x, settings)
+        return compiled.part("curves").value(name, x, settings)
 
     def relu(self, x: Array) -> Array:
         if not compiled.in_registers(x):
             return super().relu(x)
-        from tensorgrad.backend import numba_rows, rows
-
+        rows = compiled.part("rows")
         line = rows.line_of(x)
         if line is None:
             return super().relu(x)
         z, result = (x, line) if spare.array is x else rows.new_line(x)
-        rows.each(numba_rows.positive, [line, result])
+        rows.each(rows.code.positive, [line, result])
         return z
 
     def relu_grad(self, dz: Array, z: Array) -> Array:
         if dz.shape != z.shape or not compiled.takes(z, dz):
             return super().relu_grad(dz, z)
-        from tensorgrad.backend import batch, rows
-
+        rows = compiled.part("rows")
         values = rows.line_of(z)
         if values is None:
             return super().relu_grad(dz, z)
@@ -97,16 +92,13 @@ class FastBackend(
         cotangents = rows.line_of(dz) if dz.strides == z.strides else None
         if cotangents is None and z.dtype == np.float32 and rows.rows_of(z) is not None:
             cotangents = rows.rows_like(dz, z)
-        elif cotangents is None and z.dtype == np.float32 and batch.is_batch_last(z):
-            cotangents = rows.line_of(batch.to_batch_last(dz))
+        elif cotangents is None and z.dtype == np.float32 and compiled.part("batch").is_batch_last(z):
+            cotangents = rows.line_of(compiled.part("batch").to_batch_last(dz))
         elif cotangents is None:  # into the memory order of z
             np.copyto(dx, dz)
             cotangents = result
         if z.dtype == np.float32:
-            from tensorgrad.backend import numba_rows
-
-            assert cotangents is not None
-            rows.each(numba_rows.positive_gradient, [cotangents, values, result])
+            rows.each(rows.code.positive_gradient, [cotangents, values, result])
             return dx
         from tensorgrad.backend import numba_elementwise as loops
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorgrad.backend.normalization import NormalizationKernels
 Array = np.ndarray[Any, Any]
 
 #: Numbers from which on a kernel is worth it: NumPy makes seven passes and more, for layer normalisation some thirty.
-FEWEST, FEWEST_TO_NORM = 1 << 10, 1 << 6
+FEWEST = 1 << 6
 
 
 class FastLineKernels(NormalizationKernels):
@@ -21,54 +22,46 @@ class FastLineKernels(NormalizationKernels):
     def softmax(self, x: Array, axis: int) -> Array:
         if not _takes(axis, x):
             return super().softmax(x, axis)
-        from tensorgrad.backend import lines, numba_lines
-
-        return lines.values(numba_lines.softmax, x)
+        lines = compiled.part("lines")
+        return lines.values(lines.code.softmax, x)
 
     def log_softmax(self, x: Array, axis: int) -> Array:
         if not _takes(axis, x):
             return super().log_softmax(x, axis)
-        from tensorgrad.backend import lines, numba_lines
-
-        return lines.values(numba_lines.log_softmax, x)
+        lines = compiled.part("lines")
+        return lines.values(lines.code.log_softmax, x)
 
     def softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
         if not _takes(axis, z, dz):
             return super().softmax_grad(dz, z, axis)
-        from tensorgrad.backend import lines, numba_lines
-
-        return lines.gradients(numba_lines.softmax_gradient, dz, z)
+        lines = compiled.part("lines")
+        return lines.gradients(lines.code.softmax_gradient, dz, z)
 
     def log_softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
         if not _takes(axis, z, dz):
             return super().log_softmax_grad(dz, z, axis)
-        from tensorgrad.backend import lines, numba_lines
-
-        return lines.gradients(numba_lines.log_softmax_gradient, dz, z)
+        lines = compiled.part("lines")
+        return lines.gradients(lines.code.log_softmax_gradient, dz, z)
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, count: int, eps: float
     ) -> tuple[Array, Array, Array, Array]:
         given = [v for v in (weight, bias) if v is not None]
-        if not compiled.in_registers(x, *given, least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, *given, least=FEWEST):
             return super().layer_norm(x, weight, bias, count, eps)
-        from tensorgrad.backend import lines
-
-        n = x.size if count == x.ndim else int(np.prod(x.shape[x.ndim - count :]))
-        return lines.layer_norm(x, weight, bias, n, eps)  # type: ignore[return-value]
+        n = math.prod(x.shape[x.ndim - count :])
+        return compiled.part("lines").layer_norm(x, weight, bias, n, eps)  # type: ignore[no-any-return]
 
     def layer_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, count: int
     ) -> tuple[Array, Any, Any]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
             return super().layer_norm_grad(dz, x, weight, mean, inv_std, count)
-        from tensorgrad.backend import lines
-
         last = x.shape[x.ndim - count :]
-        dx, dw, db = lines.layer_norm_grad(dz, x, weight, mean, inv_std, int(np.prod(last)))
+        dx, dw, db = compiled.part("lines").layer_norm_grad(dz, x, weight, mean, inv_std, math.prod(last))
         if weight is None:
             return dx, None, dz.sum(axis=tuple(range(x.ndim - count)))
-        return dx, dw.reshape(last), db.reshape(last)  # type: ignore[union-attr]
+        return dx, dw.reshape(last), db.reshape(last)
 
 
 def _takes(axis: int, *arrays: Array) -> bool:

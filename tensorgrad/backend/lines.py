@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.backend import numba_lines as code
 from tensorgrad.backend import team
-from tensorgrad.backend.memory import address_of, aligned
+from tensorgrad.backend.memory import address_of, unset
 from tensorgrad.backend.numba_simd import Kernel
 
 Array = np.ndarray[Any, Any]
@@ -22,7 +23,7 @@ LINES_OF_A_PART = 256
 def values(kernel: Kernel, x: Array) -> Array:
     """z of softmax or its logarithm along the last dimension."""
     x = np.ascontiguousarray(x)
-    z = aligned(x.shape, x.dtype)
+    z = unset(x.shape, x.dtype)
     n = x.shape[-1]
     team.run(kernel, [address_of(x), address_of(z), n], x.size // n, x.size >= SHARED_NUMBERS)
     return z
@@ -31,7 +32,7 @@ def values(kernel: Kernel, x: Array) -> Array:
 def gradients(kernel: Kernel, d: Array, z: Array) -> Array:
     """dx of softmax or its logarithm."""
     d, z = np.ascontiguousarray(d), np.ascontiguousarray(z)
-    dx = aligned(z.shape, z.dtype)
+    dx = unset(z.shape, z.dtype)
     n = z.shape[-1]
     team.run(kernel, [*map(address_of, (d, z, dx)), n], z.size // n, z.size >= SHARED_NUMBERS)
     return dx
@@ -42,14 +43,24 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, n: int, eps: 
     x = np.ascontiguousarray(x)
     weight = None if weight is None else np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    z = aligned(x.shape, x.dtype)
+    z = unset(x.shape, x.dtype)
     lines = x.size // n
-    mean, var, inverse = (np.empty(lines, np.float32) for _ in range(3))
-    small = np.array([eps], np.float32)
-    vectors = [0 if v is None else address_of(v) for v in (weight, bias)]
-    words = [address_of(x), address_of(z), n, *vectors, *map(address_of, (mean, var, inverse, small))]
+    found = np.empty((3, lines), np.float32)  # mean, variance, 1 / sqrt(var + eps)
+    mean = address_of(found)
+    small = array.array("f", (eps,))
+    vectors = [0 if weight is None else address_of(weight), 0 if bias is None else address_of(bias)]
+    words = [
+        address_of(x),
+        address_of(z),
+        n,
+        *vectors,
+        mean,
+        mean + 4 * lines,
+        mean + 8 * lines,
+        small.buffer_info()[0],
+    ]
     team.run(code.layer_norm, words, lines, x.size >= SHARED_NUMBERS)
-    return z, mean, var, inverse
+    return z, found[0], found[1], found[2]
 
 
 def layer_norm_grad(
@@ -58,7 +69,7 @@ def layer_norm_grad(
     """(dx, dw, db); dw and db (n), None without a weight."""
     dz, x = np.ascontiguousarray(dz), np.ascontiguousarray(x)
     weight = None if weight is None else np.ascontiguousarray(weight)
-    dx = aligned(x.shape, x.dtype)
+    dx = unset(x.shape, x.dtype)
     lines = x.size // n
     parts = min(lines, max(16, lines // LINES_OF_A_PART)) if x.size >= SHARED_NUMBERS else 1
     sums = np.zeros((2, parts, n if weight is not None else 0), np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from tensorgrad.backend import numba_rows as code
 from tensorgrad.backend import team
 from tensorgrad.backend.direct import address, to_channels_last, to_lanes
-from tensorgrad.backend.memory import address_of, aligned
+from tensorgrad.backend.memory import address_of, aligned, unset
 from tensorgrad.backend.numba_simd import Kernel, lanes
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +66,7 @@ def _from_batch_last(axes: int) -> tuple[int, ...]:
 def like(x: Array) -> Array:
     """An uninitialised array of x's shape and memory order, which is one of the three that `line_of` knows."""
     if x.flags.c_contiguous:
-        return aligned(x.shape, x.dtype)
+        return unset(x.shape, x.dtype)
     order, back = _channels_last(x.ndim), _from_channels_last(x.ndim)
     if not x.transpose(order).flags.c_contiguous:
         order, back = _batch_last(x.ndim), _from_batch_last(x.ndim)

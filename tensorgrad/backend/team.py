@@ -69,7 +69,7 @@ class _Team:
         while not self.memory[stop]:
             bed.acquire()
             while True:
-                serve(self.address, number + 1, max(self.rounds, 1))
+                serve.run(self.address, number + 1, max(self.rounds, 1))
                 if self.rounds and self.part_ways():
                     continue
                 asleep[number] = True
@@ -117,7 +117,7 @@ class _Team:
         memory[code.ARGUMENTS] = arguments
         memory[code.COUNT] = count
         self.wake()
-        code.work(self.address, parts)
+        code.work.run(self.address, parts)
 
     def stop(self) -> None:
         """Send the workers home, for good."""
@@ -167,7 +167,7 @@ def run(kernel: Any, arguments: list[int], count: int, worthwhile: bool = True, 
     if count <= 0:
         return
     if not worthwhile and parts <= 1:
-        kernel(address, 0, count, 0, 0)
+        kernel.run(address, 0, count, 0, 0)
         return
     team = _current()
     parts = min(count, parts or (team.threads * PARTS if team.threads > 1 else 1), 0xFFFF)
@@ -178,7 +178,7 @@ def run(kernel: Any, arguments: list[int], count: int, worthwhile: bool = True, 
             team.busy.release()
         return
     for part in range(parts):
-        kernel(address, count * part // parts, count * (part + 1) // parts, 0, part)
+        kernel.run(address, count * part // parts, count * (part + 1) // parts, 0, part)
 
 
 def threads() -> int:
