@@ -600,12 +600,14 @@ class View(Linear):
 
     def __call__(self, x: Any) -> Any:
         z = Primitive.__call__(self, x)
+        may_share_memory = backend_of(x.array).may_share_memory
         for position, view in enumerate(z if type(z) is tuple else (z,)):
-            if backend_of(x.array).may_share_memory(x.array, view.array):
+            if may_share_memory(x.array, view.array):
+                storage = x.storage
                 extra = view.make_extra()
-                extra.storage = x.storage
+                extra.storage = storage
                 extra.view = (x, self.alone(position))
-                x.storage.add_view(view)
+                storage.add_view(view)
         return z
 
     def alone(self, position: int) -> View:

@@ -122,10 +122,9 @@ class ArrayBackend(
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
-        for ours, theirs in ELEMENTWISE.items():
-            setattr(self, ours, getattr(xp, theirs))
-        for name in STRUCTURAL:
-            setattr(self, name, getattr(xp, name))
+        for ours, theirs in {**ELEMENTWISE, **{name: name for name in STRUCTURAL}}.items():
+            if not hasattr(type(self), ours):  # else the class has a better one
+                setattr(self, ours, getattr(xp, theirs))
 
     def __getattr__(self, name: str) -> Any:  # only for names that are nowhere: say which kernel is missing
         raise AttributeError(f"the {type(self).__name__} has no kernel {name!r}")

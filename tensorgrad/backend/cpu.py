@@ -118,6 +118,35 @@ class CPUBackend(
             return z.reshape((1,) * x.ndim) if keepdims else z
         return super().length(x, axis, keepdims)
 
+    # an array's own methods, and those of ufuncs: NumPy's functions call them in the end, half a microsecond later
+
+    def reshape(self, x: Any, shape: Any) -> Any:
+        return x.reshape(shape)
+
+    def transpose(self, x: Any, axes: Any = None) -> Any:
+        return x.transpose(axes)
+
+    def argmax(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return x.argmax(axis, keepdims=keepdims)
+
+    def argmin(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return x.argmin(axis, keepdims=keepdims)
+
+    def sum(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        return numpy.add.reduce(x, axis, None, None, keepdims)
+
+    def mean(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        if x.dtype.kind != "f" or x.itemsize < 4 or not x.size:
+            return super().mean(x, axis, keepdims)
+        total = numpy.add.reduce(x, axis, None, None, keepdims)
+        return total / (x.size // total.size)
+
+    def amax(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        return numpy.maximum.reduce(x, axis, None, None, keepdims)
+
+    def amin(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        return numpy.minimum.reduce(x, axis, None, None, keepdims)
+
     def address(self, x: Any) -> int:
         return int(x.__array_interface__["data"][0])
 

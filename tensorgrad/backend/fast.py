@@ -33,10 +33,6 @@ class FastBackend(
 ):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 
-    def __init__(self, xp: Any) -> None:
-        super().__init__(xp)
-        del self.add, self.concatenate, self.take_along_axis  # NumPy's, which the class's own replace
-
     # functions of one element by itself: one pass over memory for those that numba_curves.py knows
 
     def value(self, curve: Any, x: Array) -> Array:
@@ -200,8 +196,9 @@ FEWEST = {
         ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "huber"),
         1 << 12,
     ),
-    **dict.fromkeys(("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh"), 1 << 10),
-    **dict.fromkeys(("gelu", "erf", "erfc"), 1 << 8),
+    **dict.fromkeys(
+        ("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh", "gelu", "erf", "erfc"), 1 << 6
+    ),
 }
 #: Numbers of a matrix up to which BLAS is as fast.
 FEW = 1 << 8

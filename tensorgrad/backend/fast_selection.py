@@ -33,7 +33,7 @@ class FastScanKernels(NumpyScanKernels):
     def take_along_axis(self, x: Array, index: Array, axis: int) -> Array:
         fits = x.ndim and index.dtype == np.int64 and _same_but(x.shape, index.shape, axis % x.ndim)
         if not (fits and index.size >= compiled.FAST_ELEMENTS and compiled.takes(x) and _inside(index, x.shape[axis])):
-            return np.take_along_axis(x, index, axis)
+            return super().take_along_axis(x, index, axis)
         from tensorgrad.backend import numba_moving as loops
 
         axis %= x.ndim

@@ -13,6 +13,8 @@ Array = Any
 
 #: How many values a row must have for a loop over rows to be faster than one over values.
 WHOLE_ROW = 128
+#: Values up to which putting all of them in order is faster than finding the best first.
+FEW_TO_SORT = 512
 
 
 class ScanKernels:
@@ -128,9 +130,23 @@ class NumpyScanKernels(ScanKernels):
         with numpy.errstate(all="ignore"):
             return getattr(numpy, operation).accumulate(x, axis=axis)
 
+    def argsort(self, x: Array, axis: int, descending: bool) -> Array:
+        """As everywhere, without the functions of Python around the array's own."""
+        if not descending:
+            return x.argsort(axis, "stable").astype("int64", copy=False)
+        reverse = (*(slice(None),) * (axis % x.ndim), slice(None, None, -1))
+        order = x[reverse].argsort(axis, "stable").astype("int64", copy=False)
+        return x.shape[axis] - 1 - order[reverse]
+
+    def take_along_axis(self, x: Array, index: Array, axis: int) -> Array:
+        """z[..., j, ...] = x[..., index[..., j, ...], ...] along axis."""
+        if x.ndim == 1 and index.ndim == 1 and index.dtype.kind == "i":
+            return x[index]
+        return numpy.take_along_axis(x, index, axis)
+
     def topk(self, x: Array, k: int, axis: int, largest: bool) -> Array:
         count = x.shape[axis]
-        if not 0 < 8 * k < count:
+        if not 0 < 8 * k < count or x.size < FEW_TO_SORT:
             return super().topk(x, k, axis, largest)
         # only the k are put in order; NumPy, too, counts nan as the largest
         front = (slice(None),) * axis

@@ -133,6 +133,8 @@ def dims(operation: str, dim: int | Sequence[int] | None, ndim: int) -> tuple[in
     """Dimensions counted from the front, in order; None (and the empty list, as in PyTorch's sum) means all."""
     if dim is None:
         return tuple(range(ndim))
+    if type(dim) is int and -ndim <= dim < ndim:  # the usual case
+        return (dim % ndim,)
     given = [dim] if isinstance(dim, (int, numpy.integer, Tensor)) else list(dim)
     if not given:
         return tuple(range(ndim))

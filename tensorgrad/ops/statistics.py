@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tensorgrad.backend import backend_of
@@ -10,6 +11,7 @@ from tensorgrad.errors import ArgumentError, DtypeError, ShapeError
 from tensorgrad.ops.arithmetic import divide
 from tensorgrad.ops.elementwise import where
 from tensorgrad.ops.matmul import matmul
+from tensorgrad.ops.norm import Length
 from tensorgrad.ops.operands import cast, dims
 from tensorgrad.ops.reduction import Dims, Sum, count_of, mean
 from tensorgrad.ops.shape import reshape, unsqueeze
@@ -33,6 +35,22 @@ def _variance(
     operation: str, x: Tensor, dim: Any, unbiased: Any, correction: float | None, keepdim: bool
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean, which keeps the dimensions as ones."""
+    centred, centre, over, below = _centred(operation, x, dim, unbiased, correction)
+    return divide(Sum(over, keepdim)(centred * centred), below), centre
+
+
+def _deviation(
+    operation: str, x: Tensor, dim: Any, unbiased: Any, correction: float | None, keepdim: bool
+) -> tuple[Tensor, Tensor]:
+    """The root of the variance, its slope 0 where it is 0, and the mean, which keeps the dimensions as ones."""
+    centred, centre, over, below = _centred(operation, x, dim, unbiased, correction)
+    return divide(Length(over, keepdim)(centred), math.sqrt(below)), centre
+
+
+def _centred(
+    operation: str, x: Tensor, dim: Any, unbiased: Any, correction: float | None
+) -> tuple[Tensor, Tensor, tuple[int, ...], float]:
+    """x less its mean, the mean, the dimensions, and what a sum of squares is divided by."""
     if isinstance(dim, bool):  # var(x, unbiased), the older form
         dim, unbiased = None, dim
     if isinstance(unbiased, bool):
@@ -41,10 +59,8 @@ def _variance(
         raise DtypeError(f"{operation}: got dtype {x.dtype}; it needs floating point, use .float()")
     over = dims(operation, dim, x.array.ndim)
     centre = mean(x, over, True)
-    centred = x - centre
-    below = count_of(x.array.shape, over) - (1 if correction is None else correction)
-    total = Sum(over, keepdim)(centred * centred)
-    return divide(total, float(below) if below > 0 else 0.0), centre
+    below = float(count_of(x.array.shape, over) - (1 if correction is None else correction))
+    return x - centre, centre, over, max(below, 0.0)
 
 
 def var(
@@ -66,12 +82,7 @@ def std(
     x: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
     """The standard deviation over `dim`: the square root of `var`; the gradient where it is 0 is 0, as in PyTorch."""
-    return _root(_variance("std", x, dim, unbiased, correction, keepdim)[0])
-
-
-def _root(variance: Tensor) -> Tensor:
-    flat = variance == 0  # there the slope of the root is infinite
-    return where(flat, 0.0, sqrt(where(flat, 1.0, variance)))
+    return _deviation("std", x, dim, unbiased, correction, keepdim)[0]
 
 
 def var_mean(
@@ -86,8 +97,8 @@ def std_mean(
     x: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation, as `std`, and the mean over `dim`."""
-    variance, centre = _variance("std_mean", x, dim, unbiased, correction, keepdim)
-    return _root(variance), reshape(centre, variance.shape)
+    deviation, centre = _deviation("std_mean", x, dim, unbiased, correction, keepdim)
+    return deviation, reshape(centre, deviation.shape)
 
 
 def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:

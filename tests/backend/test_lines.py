@@ -33,7 +33,6 @@ def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
 
     monkeypatch.setattr(lines, "SHARED_NUMBERS", 0)
     monkeypatch.setattr(fast_lines, "FEWEST", 0)
-    monkeypatch.setattr(fast_lines, "FEWEST", 0)
     monkeypatch.setattr(compiled, "numba_works", lambda: True)  # whatever TENSORGRAD_FAST says
     before = thread_count()
     set_thread_count(request.param)
