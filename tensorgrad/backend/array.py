@@ -250,7 +250,7 @@ class ArrayBackend(
 
     def inner_product_bias(self, x: Array, w: Array, b: Array) -> Array:
         """x w^T + b for x (..., n), w (m, n), b (m)."""
-        z = self.matmul(x, self.xp.transpose(w, (1, 0)))
+        z = self.matmul(x, w.T)
         z += b
         return z
 

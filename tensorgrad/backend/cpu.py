@@ -20,8 +20,8 @@ from tensorgrad.device import Device
 from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import DeviceError, DtypeError
 
-#: Multiplications of a matrix product: up to the first OpenBLAS uses one thread anyway, from the second on two are worth it
-#: also on a machine that has other things to do.
+#: Multiplications of a matrix product: up to the first OpenBLAS uses one thread anyway, and its call costs half of a kernel's;
+#: from the second on two threads are worth it also on a machine that has other things to do.
 ALONE_IN_BLAS, WORTH_THREADS = 1 << 18, 1 << 23
 
 

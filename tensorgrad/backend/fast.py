@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorgrad.backend import compiled
 from tensorgrad.backend.compiled import loops_in_use, why_not
-from tensorgrad.backend.cpu import CPU, CPUBackend
+from tensorgrad.backend.cpu import ALONE_IN_BLAS, CPU, CPUBackend
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_lines import FastLineKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
@@ -102,8 +102,8 @@ class FastBackend(
         return dx
 
     def matmul(self, x: Array, y: Array) -> Array:
-        if x.ndim == 2 and y.ndim == 2 and x.size >= FEW and y.size >= FEW and x.shape[1] == y.shape[0]:
-            if compiled.in_registers(x, y):
+        if x.ndim == 2 and y.ndim == 2 and x.shape[1] == y.shape[0]:
+            if x.size * y.shape[1] > ALONE_IN_BLAS and compiled.in_registers(x, y):
                 from tensorgrad.backend import matrix
 
                 z = matrix.product(x, y)
@@ -112,7 +112,7 @@ class FastBackend(
         return super().matmul(x, y)
 
     def inner_product_bias(self, x: Array, w: Array, b: Array) -> Array:
-        if x.ndim == 2 and x.size >= FEW and w.size >= FEW and compiled.in_registers(x, w, b):
+        if x.ndim == 2 and x.size * w.shape[0] > ALONE_IN_BLAS and compiled.in_registers(x, w, b):
             from tensorgrad.backend import matrix
 
             z = matrix.product(x, w.T, b)
@@ -200,8 +200,6 @@ FEWEST = {
         ("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh", "gelu", "erf", "erfc"), 1 << 6
     ),
 }
-#: Numbers of a matrix up to which BLAS is as fast.
-FEW = 1 << 8
 #: Elements from which on an addition is worth more than one thread.
 LARGE = 1 << 16
 

@@ -218,7 +218,10 @@ def multiply(input: Any, other: Any) -> Tensor:
 
 def divide(input: Any, other: Any) -> Tensor:
     """x / y, element by element, broadcast; integers give the default floating-point type."""
-    x, y = tensors("divide", input, other, floating=True)
+    x, y = input, other
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.dtype is y.array.dtype and x.array.dtype.kind == "f":
+        return Divide().of_two(x, y)
+    x, y = tensors("divide", x, y, floating=True)
     if not isinstance(x, Tensor):
         x = scalar_like(x, y)
     return Divide()(x, y)
