@@ -1,6 +1,6 @@
 """Normalisation within one sample: of groups of channels, of the last dimensions.
 
-Each is layer normalisation of the same values, in a shape with a line for every statistic. So its kernels and rules serve them all.
+The mathematics is in tensorgrad.ops.normalization and tensorgrad.ops.group_normalization.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tensorgrad.nn import init
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.parameter import Parameter
-from tensorgrad.ops import normalization, reduction
+from tensorgrad.ops import group_normalization, normalization
 from tensorgrad.ops import shape as shapes
 from tensorgrad.ops.operands import cast
 from tensorgrad.primitive import check_floating
@@ -36,12 +36,20 @@ def check(operation: str, input: Any, **others: tuple[Any, Sizes]) -> None:
             )
 
 
-def normalised(x: Tensor, rows: int, eps: float) -> tuple[Tensor, normalization.LayerNorm]:
-    """x with mean 0 and variance 1 in each of `rows` equal parts, and the node that knows what they were."""
-    norm = normalization.LayerNorm(1, float(eps))
-    if not x.array.size:
-        return shapes.clone(x), norm
-    return shapes.reshape(norm(shapes.reshape(x, rows, -1), None, None), *x.array.shape), norm
+def normalised(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, group_normalization.GroupNorm]:
+    """w h + b, h of mean 0 and variance 1 in each of `groups` groups of channels, and the node that knows what they were."""
+    norm = group_normalization.GroupNorm(groups, float(eps))
+    if x.array.size and not _of_other_dtypes(x, weight, bias):
+        return norm(x, weight, bias), norm
+    z = norm(x, None, None) if x.array.size else shapes.clone(x)
+    return scaled(z, weight, bias, (-1, *(1,) * (x.array.ndim - 2))), norm
+
+
+def _of_other_dtypes(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether low precision stands beside float32 weights."""
+    return any(other is not None and other.dtype != x.dtype for other in others)
 
 
 def scaled(z: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sizes) -> Tensor:
@@ -77,8 +85,8 @@ def group_norm(
             f"group_norm: input of shape {input.shape} has one value in each of {groups} groups; it needs more, their "
             "variance would be 0"
         )
-    z, _ = normalised(input, input.array.shape[0] * groups, eps)
-    return scaled(z, weight, bias, (-1, *(1,) * (input.array.ndim - 2)))
+    z, _ = normalised(input, groups, weight, bias, eps)
+    return z
 
 
 @under_autocast
@@ -103,7 +111,7 @@ def layer_norm(
     if not input.array.size:
         return scaled(shapes.clone(input), weight, bias, last)
     norm = normalization.LayerNorm(len(last), float(eps))
-    if any(x is not None and x.dtype != input.dtype for x in (weight, bias)):  # low precision beside float32 weights
+    if _of_other_dtypes(input, weight, bias):
         return scaled(norm(input, None, None), weight, bias, last)
     z: Tensor = norm(input, weight, bias)
     return z
@@ -125,9 +133,13 @@ def rms_norm(
     last = _last_sizes("rms_norm", input, normalized_shape)
     check("rms_norm", input, weight=(weight, last))
     small = finfo(input.dtype).eps if eps is None else eps
-    dims = tuple(range(input.array.ndim - len(last), input.array.ndim))
-    z = input * (reduction.mean(input * input, dims, True) + float(small)) ** -0.5
-    return scaled(z, weight, None, last)
+    if not input.array.size:
+        return scaled(shapes.clone(input), weight, None, last)
+    norm = group_normalization.RmsNorm(len(last), float(small))
+    if _of_other_dtypes(input, weight):
+        return scaled(norm(input, None), weight, None, last)
+    z: Tensor = norm(input, weight)
+    return z
 
 
 def _last_sizes(operation: str, input: Any, normalized_shape: Any) -> Sizes:

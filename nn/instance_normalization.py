@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorgrad.errors import ArgumentError, ShapeError
-from tensorgrad.nn.group_normalization import check, normalised, scaled
+from tensorgrad.nn.group_normalization import check, normalised
 from tensorgrad.nn.normalization import NormBase, batch_norm, move_running
 from tensorgrad.ops import shape as shapes
 from tensorgrad.tensor import Tensor
@@ -40,14 +40,14 @@ def instance_norm(
         raise ArgumentError(
             f"instance_norm: input of shape {input.shape} has one value per channel; it needs more, its variance would be 0"
         )
-    z, norm = normalised(input, rows, eps)
+    z, norm = normalised(input, channels, weight, bias, eps)
     if values and samples:
         if running_mean is not None:
             move_running(running_mean, norm.mean.reshape(samples, channels).mean(axis=0), momentum, "instance_norm")
         if running_var is not None:
             unbiased = norm.var * (values / (values - 1))
             move_running(running_var, unbiased.reshape(samples, channels).mean(axis=0), momentum, "instance_norm")
-    return scaled(z, weight, bias, (-1, *(1,) * (input.array.ndim - 2)))
+    return z
 
 
 class _InstanceNorm(NormBase):

@@ -136,6 +136,17 @@ class BFloat16Backend:
         z, *statistics = self.wide.layer_norm(*widened(arguments))
         return narrowed(z), *statistics
 
+    def group_norm(self, *arguments: Any) -> tuple[Array, ...]:
+        z, *statistics = self.wide.group_norm(*widened(arguments))
+        return narrowed(z), *statistics
+
+    def rms_norm(self, *arguments: Any) -> tuple[Array, ...]:
+        z, inv_rms = self.wide.rms_norm(*widened(arguments))
+        return narrowed(z), inv_rms
+
+    def group_norm_grad(self, *arguments: Any) -> tuple[Array, ...]:
+        return self._norm_grad(self.wide.group_norm_grad, arguments)
+
     def batch_norm_grad(self, *arguments: Any) -> tuple[Array, ...]:
         return self._norm_grad(self.wide.batch_norm_grad, arguments)
 

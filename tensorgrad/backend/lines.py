@@ -1,4 +1,4 @@
-"""Softmax and layer normalisation on the kernels of numba_lines.py: prepares their memory and shares their work."""
+"""Softmax, layer and root mean square normalisation on the kernels of numba_lines.py: prepares their memory and shares their work."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def layer_norm_grad(
     weight = None if weight is None else np.ascontiguousarray(weight)
     dx = unset(x.shape, x.dtype)
     lines = x.size // n
-    parts = min(lines, max(16, lines // LINES_OF_A_PART)) if x.size >= SHARED_NUMBERS else 1
+    parts = _parts(lines, x)
     sums = np.zeros((2, parts, n if weight is not None else 0), np.float32)
     words = [*map(address_of, (dz, x, dx)), n, 0 if weight is None else address_of(weight)]
     words += map(address_of, (mean, inverse, sums[0], sums[1]))
@@ -80,3 +80,35 @@ def layer_norm_grad(
         return dx, None, None
     dw, db = sums.sum(axis=1, dtype=np.float64).astype(np.float32)
     return dx, dw, db
+
+
+def rms_norm(x: Array, weight: Array | None, n: int, eps: float) -> tuple[Array, Array]:
+    """(z, 1 / sqrt(mean x^2 + eps)) of the lines of n numbers."""
+    x = np.ascontiguousarray(x)
+    weight = None if weight is None else np.ascontiguousarray(weight)
+    z = aligned(x.shape, x.dtype)
+    lines = x.size // n
+    inverse, small = np.empty(lines, np.float32), np.array([eps], np.float32)
+    words = [address_of(x), address_of(z), n, 0 if weight is None else address_of(weight)]
+    words += map(address_of, (inverse, small))
+    team.run(code.rms_norm, words, lines, x.size >= SHARED_NUMBERS)
+    return z, inverse
+
+
+def rms_norm_grad(dz: Array, x: Array, weight: Array | None, inverse: Array, n: int) -> tuple[Array, Array | None]:
+    """(dx, dw); dw (n), None without a weight."""
+    dz, x = np.ascontiguousarray(dz), np.ascontiguousarray(x)
+    weight = None if weight is None else np.ascontiguousarray(weight)
+    dx = aligned(x.shape, x.dtype)
+    lines = x.size // n
+    parts = _parts(lines, x)
+    sums = np.zeros((parts, n if weight is not None else 0), np.float32)
+    words = [*map(address_of, (dz, x, dx)), n, 0 if weight is None else address_of(weight)]
+    words += map(address_of, (inverse, sums))
+    team.run(code.rms_norm_gradient, words, lines, x.size >= SHARED_NUMBERS, parts)
+    return dx, None if weight is None else sums.sum(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _parts(lines: int, x: Array) -> int:
+    """In how many parts the gradients of weight and bias are added up, whatever the number of threads."""
+    return min(lines, max(16, lines // LINES_OF_A_PART)) if x.size >= SHARED_NUMBERS else 1

@@ -125,6 +125,58 @@ class NormalizationKernels:
         before = tuple(range(x.ndim - count))
         return dx.reshape(x.shape), (dz * t).sum(axis=before).astype(dz.dtype, copy=False), dz.sum(axis=before)
 
+    def group_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """(y, mean, var, inv_std) of x (N, C, ...) by the statistics of each of `groups` groups of channels of each sample.
+
+        weight and bias are (C) or None, the statistics (N groups): batch_norm of lines, a line for every group.
+        """
+        y, mean, var, inv_std = self.batch_norm(_groups(x, groups), None, None, eps)
+        y = y.reshape(x.shape)
+        if weight is not None:
+            y *= _per_channel(weight, x)
+        if bias is not None:
+            y += _per_channel(bias, x)
+        return y, mean, var, inv_std
+
+    def group_norm_grad(
+        self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, groups: int
+    ) -> tuple[Array, Array, Array]:
+        """(dx, dw, db) for the cotangent dz of group_norm's y; dw and db (C)."""
+        lines = _groups(x, groups)
+        part = dz if weight is None else dz * _per_channel(weight, x)
+        dx, _, _ = self.batch_norm_grad(_groups(part, groups), lines, None, mean, inv_std)
+        t = ((lines - _per_channel(mean, lines)) * _per_channel(inv_std, lines)).reshape(x.shape)
+        t *= dz
+        dw = t.sum(axis=_all_but_channels(x)).astype(dz.dtype, copy=False)
+        return dx.reshape(x.shape), dw, dz.sum(axis=_all_but_channels(x))
+
+    def rms_norm(self, x: Array, weight: Array | None, count: int, eps: float) -> tuple[Array, Array]:
+        """(y, inv_rms), y = weight x inv_rms, inv_rms = 1 / sqrt(mean(x^2) + eps) over the last `count` dimensions, a
+        number for every line; float16 is computed in float32."""
+        values = _lines(summable(self.xp, x), count)[0]
+        inv_rms = 1 / self.xp.sqrt((values * values).mean(axis=1) + eps)
+        y = (values * inv_rms[:, None]).reshape(x.shape)
+        if weight is not None:
+            y *= weight
+        return y.astype(x.dtype, copy=False), inv_rms
+
+    def rms_norm_grad(
+        self, dz: Array, x: Array, weight: Array | None, inv_rms: Array, count: int
+    ) -> tuple[Array, Array | None]:
+        """(dx, dw) for the cotangent dz of rms_norm's y: dx = s (g - h mean(g h)), g = weight dz, h = s x, s = inv_rms."""
+        wide = summable(self.xp, dz)
+        h = _lines(summable(self.xp, x), count)[0] * inv_rms[:, None]
+        g = _lines(wide if weight is None else wide * weight, count)[0]
+        dx = g - h * (g * h).mean(axis=1, keepdims=True)
+        dx *= inv_rms[:, None]
+        dx = dx.reshape(x.shape).astype(x.dtype, copy=False)
+        if weight is None:
+            return dx, None
+        h *= _lines(wide, count)[0]
+        return dx, h.sum(axis=0).reshape(weight.shape).astype(weight.dtype, copy=False)
+
     def move_running(self, running: Array, value: Array, momentum: float, factor: float) -> None:
         """running = (1 - momentum) running + momentum factor value, in place."""
         running *= 1.0 - momentum
@@ -194,6 +246,11 @@ def _lines(x: Array, count: int) -> Array:
     """x as (1, lines, values), the last `count` dimensions being one line."""
     values = math.prod(x.shape[x.ndim - count :])
     return x.reshape(1, -1, values)
+
+
+def _groups(x: Array, groups: int) -> Array:
+    """x (N, C, ...) as (1, N groups, values), every group of channels being one line."""
+    return x.reshape(1, x.shape[0] * groups, -1)
 
 
 def _per_channel(values: Array, x: Array) -> Array:

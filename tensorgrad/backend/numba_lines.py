@@ -1,4 +1,4 @@
-"""Softmax, its logarithm and layer normalisation over the last dimension, on vector registers: a line at a time, in cache.
+"""Softmax, its logarithm, layer and root mean square normalisation on vector registers: a line at a time, in cache.
 
 x is (lines, n), float32. A line's sums stay in registers; its last register is filled up with what changes nothing.
 """
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tensorgrad.backend.numba_simd import inline, kernel, numba, ordered_kernel
+from tensorgrad.backend.numba_simd import inline, kernel, numba, ordered_inline, ordered_kernel
 
 if numba is not None:
     from tensorgrad.backend.numba_math import exp, fill, first_places, largest_of, root, total_of
@@ -103,33 +103,42 @@ def log_softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyp
             st_up_to(dx + c * 4, ld_up_to(d + c * 4, n - c) - exp(ld_up_to(z + c * 4, n - c)) * total, n - c)
 
 
+@ordered_inline
+def moments(x, n):  # type: ignore[no-untyped-def]
+    """(rounded mean, what rounding took off it, variance) of n numbers.
+
+    The mean's rounding is itself a mean that is left over, and has to be taken off too.
+    """
+    share, nothing = fill(1.0 / n), fill(0.0)
+    total = nothing
+    for first in range(0, n, CHAIN * LANES):
+        some = nothing
+        for c in range(first, min(n, first + CHAIN * LANES), LANES):
+            some = some + ld_up_to(x + c * 4, n - c)
+        total = total + some
+    mean = total_of(total) * share
+    rest, square = nothing, nothing
+    for first in range(0, n, CHAIN * LANES):
+        some_rest, some_square = nothing, nothing
+        for c in range(first, min(n, first + CHAIN * LANES), LANES):
+            deviation = _only(ld_up_to(x + c * 4, n - c) - mean, nothing, n - c)
+            some_rest = some_rest + deviation
+            some_square = fma(deviation, deviation, some_square)
+        rest, square = rest + some_rest, square + some_square
+    lost = total_of(rest) * share
+    return mean, lost, total_of(square) * share - lost * lost
+
+
 @ordered_kernel
 def layer_norm(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """z = w (x - mean) / sqrt(var + eps) + b; mean, var and 1 / sqrt(var + eps) of every line. Items: lines.
 
-    Addresses of w and b may be 0. The mean's rounding is itself a mean that is left over, and taken off too.
+    Addresses of w and b may be 0.
     """
     n, weight, bias, eps = arg(a, 2), arg(a, 3), arg(a, 4), fill(np.float64(get(arg(a, 8))))
-    share, nothing = fill(1.0 / n), fill(0.0)
     for line in range(start, stop):
         x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
-        total = nothing
-        for first in range(0, n, CHAIN * LANES):
-            some = nothing
-            for c in range(first, min(n, first + CHAIN * LANES), LANES):
-                some = some + ld_up_to(x + c * 4, n - c)
-            total = total + some
-        mean = total_of(total) * share
-        rest, square = nothing, nothing
-        for first in range(0, n, CHAIN * LANES):
-            some_rest, some_square = nothing, nothing
-            for c in range(first, min(n, first + CHAIN * LANES), LANES):
-                deviation = _only(ld_up_to(x + c * 4, n - c) - mean, nothing, n - c)
-                some_rest = some_rest + deviation
-                some_square = fma(deviation, deviation, some_square)
-            rest, square = rest + some_rest, square + some_square
-        lost = total_of(rest) * share
-        var = total_of(square) * share - lost * lost
+        mean, lost, var = moments(x, n)
         inverse = 1.0 / root(var + eps)
         st_first(arg(a, 5) + line * 4, mean + lost, 1)
         st_first(arg(a, 6) + line * 4, var, 1)
@@ -176,3 +185,57 @@ def layer_norm_gradient(a, start, stop, thread, part):  # type: ignore[no-untype
             if weight:
                 g = g * ld_up_to(weight + at, left)
             st_up_to(dx + at, inverse * (g - total - h * product), left)
+
+
+@kernel
+def rms_norm(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z = w x s, s = 1 / sqrt(mean x^2 + eps), kept for every line. The address of w may be 0. Items: lines."""
+    n, weight, eps = arg(a, 2), arg(a, 3), fill(np.float64(get(arg(a, 5))))
+    share, nothing = fill(1.0 / n), fill(0.0)
+    for line in range(start, stop):
+        x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
+        square = nothing
+        for first in range(0, n, CHAIN * LANES):
+            some = nothing
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                value = ld_up_to(x + c * 4, n - c)
+                some = fma(value, value, some)
+            square = square + some
+        inverse = 1.0 / root(total_of(square) * share + eps)
+        st_first(arg(a, 4) + line * 4, inverse, 1)
+        for c in range(0, n, LANES):
+            h = ld_up_to(x + c * 4, n - c) * inverse
+            if weight:
+                h = h * ld_up_to(weight + c * 4, n - c)
+            st_up_to(z + c * 4, h, n - c)
+
+
+@kernel
+def rms_norm_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """dx = s (g - h mean(g h)), g = w dz, h = s x; with w also this part's sums over lines of dz h, (parts, n), zeros at
+    first. Items: lines."""
+    n, weight = arg(a, 3), arg(a, 4)
+    along = arg(a, 6) + part * n * 4
+    share, nothing = fill(1.0 / n), fill(0.0)
+    for line in range(start, stop):
+        place = line * n * 4
+        dz, x, dx = arg(a, 0) + place, arg(a, 1) + place, arg(a, 2) + place
+        inverse = fill(np.float64(get(arg(a, 5) + line * 4)))
+        product = nothing
+        for first in range(0, n, CHAIN * LANES):
+            some = nothing
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                at, left = c * 4, n - c
+                g, h = ld_up_to(dz + at, left), ld_up_to(x + at, left) * inverse
+                if weight:
+                    st_up_to(along + at, fma(g, h, ld_up_to(along + at, left)), left)
+                    g = g * ld_up_to(weight + at, left)
+                some = fma(g, h, some)
+            product = product + some
+        product = total_of(product) * share
+        for c in range(0, n, LANES):
+            at, left = c * 4, n - c
+            g, h = ld_up_to(dz + at, left), ld_up_to(x + at, left) * inverse
+            if weight:
+                g = g * ld_up_to(weight + at, left)
+            st_up_to(dx + at, inverse * (g - h * product), left)

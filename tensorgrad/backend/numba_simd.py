@@ -132,11 +132,16 @@ def ordered_kernel(function: Callable[..., None]) -> Kernel:
     return Kernel(function, 5, FREEDOM - {"reassoc"})
 
 
-def inline(function: Callable[..., Any]) -> Any:
+def inline(function: Callable[..., Any], freedom: frozenset[str] = FREEDOM) -> Any:
     """A function that kernels use, compiled into each of them."""
     if numba is None:
         return function
-    return numba.njit(function, fastmath=set(FREEDOM), error_model="numpy", boundscheck=False)
+    return numba.njit(function, fastmath=set(freedom), error_model="numpy", boundscheck=False)
+
+
+def ordered_inline(function: Callable[..., Any]) -> Any:
+    """The same for an `ordered_kernel`."""
+    return inline(function, FREEDOM - {"reassoc"})
 
 
 if numba is not None:

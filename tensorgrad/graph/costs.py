@@ -109,6 +109,8 @@ ELEMENTWISE: dict[str, int] = {
     "softmax": 4,  # - max, e^x, sum, /
     "log_softmax": 5,
     "layer_norm": 8,
+    "group_norm": 8,
+    "rms_norm": 4,  # square, sum, * inv_rms, * weight
     "batch_norm_relu": 9,  # a batch norm and a comparison
     "batch_norm": 8,  # mean 1, variance 3, to mean 0 and variance 1 2, weight and bias 2
 }

@@ -9,12 +9,12 @@ from tensorgrad.primitive import Primitive
 from tensorgrad.tensor import Tensor
 
 
-def _over(x: Any) -> tuple[int, ...]:
+def over(x: Any) -> tuple[int, ...]:
     """All dimensions but the channels'."""
     return (0, *range(2, x.ndim))
 
 
-def _per_channel(v: Any, x: Any) -> Any:
+def per_channel(v: Any, x: Any) -> Any:
     """(C,) -> (1, C, 1, ...)"""
     return backend_of(v).reshape(v, (1, -1, *(1,) * (x.ndim - 2)))
 
@@ -27,9 +27,9 @@ def _in_dtype(d: Any, x: Any) -> Any:
 def _statistics(x: Any, eps: float) -> tuple[Any, Any]:
     """The mean and 1 / sqrt(var + eps) of every channel, each (1, C, 1, ...), computed by operations that can be recorded."""
     backend = backend_of(x)
-    mean = backend.mean(x, _over(x), True)
+    mean = backend.mean(x, over(x), True)
     centred = x - mean
-    var = backend.mean(centred * centred, _over(x), True)
+    var = backend.mean(centred * centred, over(x), True)
     return mean, (var + eps) ** -0.5
 
 
@@ -45,19 +45,19 @@ class Normalize(Primitive):
     def jvp(
         self, dx: Any, dmean: Any, dinv_std: Any, dweight: Any, dbias: Any, x: Any, mean: Any, inv_std: Any, weight: Any
     ) -> Any:
-        centred = x - _per_channel(mean, x)
+        centred = x - per_channel(mean, x)
         dz = 0.0 * x
         if dx is not None:
-            dz = dz + dx * _per_channel(inv_std, x)
+            dz = dz + dx * per_channel(inv_std, x)
         if dmean is not None:
-            dz = dz - _per_channel(dmean * inv_std, x)
+            dz = dz - per_channel(dmean * inv_std, x)
         if dinv_std is not None:
-            dz = dz + centred * _per_channel(dinv_std, x)
+            dz = dz + centred * per_channel(dinv_std, x)
         if weight is not None:
-            dz = dz * _per_channel(weight, x)
+            dz = dz * per_channel(weight, x)
         if dweight is not None:
-            dz = dz + centred * _per_channel(inv_std * dweight, x)
-        return _in_dtype(dz if dbias is None else dz + _per_channel(dbias, x), x)
+            dz = dz + centred * per_channel(inv_std * dweight, x)
+        return _in_dtype(dz if dbias is None else dz + per_channel(dbias, x), x)
 
     def vjp(self, dz: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> Any:
         scale = inv_std if weight is None else inv_std * weight
@@ -65,12 +65,12 @@ class Normalize(Primitive):
         total: Any = None
         products: Any = None
         if self.needs(1) or self.needs(4):
-            total = backend_of(exact).sum(exact, _over(dz), False)
+            total = backend_of(exact).sum(exact, over(dz), False)
         if self.needs(2) or self.needs(3):
-            along = exact * (_in_dtype(x, scale) - _per_channel(mean, x))
-            products = backend_of(along).sum(along, _over(dz), False)
+            along = exact * (_in_dtype(x, scale) - per_channel(mean, x))
+            products = backend_of(along).sum(along, over(dz), False)
         return (
-            _in_dtype(dz * _per_channel(scale, dz), x) if self.needs(0) else None,
+            _in_dtype(dz * per_channel(scale, dz), x) if self.needs(0) else None,
             -total * scale if self.needs(1) else None,
             (products if weight is None else products * weight) if self.needs(2) else None,
             products * inv_std if self.needs(3) else None,
@@ -101,12 +101,12 @@ class BatchNorm(Primitive):
         normal = (x - mean) * inv_std
         dz = 0.0 * x
         if dx is not None:
-            along = backend.mean(dx, _over(x), True) + normal * backend.mean(normal * dx, _over(x), True)
+            along = backend.mean(dx, over(x), True) + normal * backend.mean(normal * dx, over(x), True)
             dnormal = inv_std * (dx - along)
-            dz = dnormal if weight is None else dnormal * _per_channel(weight, x)
+            dz = dnormal if weight is None else dnormal * per_channel(weight, x)
         if dweight is not None:
-            dz = dz + normal * _per_channel(dweight, x)
-        return _in_dtype(dz if dbias is None else dz + _per_channel(dbias, x), x)
+            dz = dz + normal * per_channel(dweight, x)
+        return _in_dtype(dz if dbias is None else dz + per_channel(dbias, x), x)
 
     def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
         if isinstance(dz, Tensor):
@@ -156,9 +156,9 @@ def _gradients(dz: Tensor, x: Tensor, weight: Tensor | None, eps: float) -> tupl
     backend = backend_of(x)
     mean, inv_std = _statistics(x, eps)
     normal = (x - mean) * inv_std
-    dnormal = dz if weight is None else dz * _per_channel(weight, x)
-    along = backend.mean(dnormal, _over(x), True) + normal * backend.mean(normal * dnormal, _over(x), True)
-    return inv_std * (dnormal - along), backend.sum(normal * dz, _over(x), False), backend.sum(dz, _over(x), False)
+    dnormal = dz if weight is None else dz * per_channel(weight, x)
+    along = backend.mean(dnormal, over(x), True) + normal * backend.mean(normal * dnormal, over(x), True)
+    return inv_std * (dnormal - along), backend.sum(normal * dz, over(x), False), backend.sum(dz, over(x), False)
 
 
 class LayerNorm(Primitive):
@@ -181,23 +181,23 @@ class LayerNorm(Primitive):
     def _last(self, x: Any) -> tuple[int, ...]:
         return tuple(range(x.ndim - self.count, x.ndim))
 
-    def _normal(self, x: Any) -> tuple[Any, Any]:
+    def normal(self, x: Any) -> tuple[Any, Any]:
         """h and s, by operations that can be recorded."""
         backend = backend_of(x)
         centred = x - backend.mean(x, self._last(x), True)
         inv_std = (backend.mean(centred * centred, self._last(x), True) + self.eps) ** -0.5
         return centred * inv_std, inv_std
 
-    def _along(self, d: Any, normal: Any, inv_std: Any) -> Any:
+    def along(self, d: Any, normal: Any, inv_std: Any) -> Any:
         """The symmetric map dx -> dh."""
         backend, last = backend_of(d), self._last(d)
         return inv_std * (d - backend.mean(d, last, True) - normal * backend.mean(normal * d, last, True))
 
     def jvp(self, dx: Any, dweight: Any, dbias: Any, x: Any, weight: Any) -> Any:
-        normal, inv_std = self._normal(x)
+        normal, inv_std = self.normal(x)
         dz = 0.0 * x
         if dx is not None:
-            dz = self._along(dx, normal, inv_std)
+            dz = self.along(dx, normal, inv_std)
             dz = dz if weight is None else dz * weight
         if dweight is not None:
             dz = dz + normal * dweight
@@ -206,9 +206,9 @@ class LayerNorm(Primitive):
     def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
         backend = backend_of(dz)
         if isinstance(dz, Tensor):
-            normal, inv_std = self._normal(x)
+            normal, inv_std = self.normal(x)
             before = tuple(range(x.ndim - self.count))
-            dx = self._along(dz if weight is None else dz * weight, normal, inv_std)
+            dx = self.along(dz if weight is None else dz * weight, normal, inv_std)
             dweight = backend.sum(normal * dz, before, False) if before else normal * dz
             dbias = backend.sum(dz, before, False) if before else dz
         else:

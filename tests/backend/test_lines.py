@@ -1,4 +1,4 @@
-"""Softmax, its logarithm and layer normalisation on vector registers, against NumPy in float64, for lines of every length."""
+"""Softmax, its logarithm and normalisation of lines and groups on vector registers, against NumPy in float64, for many lengths."""
 
 from __future__ import annotations
 
@@ -113,3 +113,53 @@ def test_a_large_mean_costs_no_digits(fast: Any):
     numpy.testing.assert_allclose(mean, wide(x).mean(1), rtol=1e-7)
     numpy.testing.assert_allclose(var, wide(x).var(1), rtol=1e-4)
     near(z, CPU.layer_norm(wide(x), None, None, 1, EPS)[0], 1e-4)
+
+
+@each_layout
+@pytest.mark.parametrize("shape", [(1, 2, 8), (3, 4), (2, 6, 1), (2, 6, 33), (2, 4, 5, 7), (3, 2, 9, 40)])
+@pytest.mark.parametrize("given", ["weight and bias", "bias", "none"])
+def test_group_norm(fast: Any, shape: Any, layout: Any, given: str):
+    x, dz = layout(draw(shape) * 2 + 3), layout(draw(shape, 4))
+    weight = draw(shape[1:2], 5) if "weight" in given else None
+    bias = draw(shape[1:2], 6) if "bias" in given else None
+    vectors = [None if v is None else wide(v) for v in (weight, bias)]
+    for groups in (1, 2, shape[1]):
+        if x[0].size == groups:
+            continue
+        found = fast.group_norm(x, weight, bias, groups, EPS)
+        wanted = CPU.group_norm(wide(x), *vectors, groups, EPS)
+        for ours, theirs in zip(found, wanted):
+            near(ours, theirs, 3e-6)
+        gradients = fast.group_norm_grad(dz, x, weight, found[1], found[3], groups)
+        exact = CPU.group_norm_grad(wide(dz), wide(x), vectors[0], wanted[1], wanted[3], groups)
+        for ours, theirs in zip(gradients, exact):
+            near(ours, theirs, 1e-5)
+
+
+def test_a_large_mean_costs_group_norm_no_digits(fast: Any):
+    x = (numpy.arange(2000, dtype=numpy.float32).reshape(2, 4, 250) % 7) + 1e6  # exact in float32
+    z, mean, _, _ = fast.group_norm(x, None, None, 2, EPS)
+    numpy.testing.assert_allclose(mean, wide(x).reshape(4, 500).mean(1), rtol=1e-7)
+    near(z, CPU.group_norm(wide(x), None, None, 2, EPS)[0], 1e-4)
+
+
+@each_layout
+@each_shape
+@pytest.mark.parametrize("affine", [True, False])
+def test_rms_norm(fast: Any, shape: Any, layout: Any, affine: bool):
+    x, dz = layout(draw(shape) * 2 + 1), layout(draw(shape, 4))
+    for count in range(1, len(shape) + 1):
+        last = shape[len(shape) - count :]
+        weight = draw(last, 5) if affine else None
+        exact = None if weight is None else wide(weight)
+        z, inverse = fast.rms_norm(x, weight, count, EPS)
+        wanted, exact_inverse = CPU.rms_norm(wide(x), exact, count, EPS)
+        near(z, wanted, 3e-6)
+        near(inverse, exact_inverse, 3e-6)
+        dx, dw = fast.rms_norm_grad(dz, x, weight, inverse, count)
+        exact_dx, exact_dw = CPU.rms_norm_grad(wide(dz), wide(x), exact, exact_inverse, count)
+        near(dx, exact_dx, 1e-5)
+        if affine:
+            near(dw, exact_dw, 1e-5)
+        else:
+            assert dw is exact_dw is None

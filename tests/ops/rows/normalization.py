@@ -85,3 +85,49 @@ for _note, _x, _count in [
         oracle=lambda torch, x, w, b: torch.nn.functional.layer_norm(x, w.shape, w, b, EPS),
     )
 row("LayerNorm", "no-weight", lambda x: tape.layer_norm(x, None, None, 1, EPS), [signed(3, 4)], _layer_norm)
+
+
+def _group_norm(x, w=None, b=None, groups=2):
+    lines = x.reshape(len(x), groups, -1)
+    z = (lines - lines.mean(axis=2, keepdims=True)) / np.sqrt(lines.var(axis=2, keepdims=True) + EPS)
+    z = z.reshape(x.shape).swapaxes(1, -1)
+    return (z if w is None else z * w + b).swapaxes(1, -1)
+
+
+for _note, _x, _count in [
+    ("images", signed(2, 4, 2, 2), 2),
+    ("channels-last", channels_last(signed(2, 4, 2, 1)), 2),
+    ("instances", signed(2, 2, 3), 2),
+    ("vectors", signed(2, 4), 1),
+]:
+    row(
+        "GroupNorm",
+        _note,
+        lambda x, w, b, g=_count: tape.group_norm(x, w, b, g, EPS),
+        [_x, signed(_x.shape[1]), signed(_x.shape[1])],
+        lambda x, w, b, g=_count: _group_norm(x, w, b, g),
+        oracle=lambda torch, x, w, b, g=_count: torch.nn.functional.group_norm(x, g, w, b, EPS),
+    )
+row("GroupNorm", "no-weight", lambda x: tape.group_norm(x, None, None, 2, EPS), [signed(2, 4, 2)], _group_norm)
+
+
+def _rms_norm(x, w=1.0, count=1):
+    last = tuple(range(x.ndim - count, x.ndim))
+    return x / np.sqrt((x * x).mean(axis=last, keepdims=True) + EPS) * w
+
+
+for _note, _x, _count in [
+    ("last", signed(3, 4), 1),
+    ("two", signed(2, 3, 2), 2),
+    ("all", signed(2, 3), 2),
+    ("strided", strided(signed(2, 3)), 1),
+]:
+    row(
+        "RmsNorm",
+        _note,
+        lambda x, w, c=_count: tape.rms_norm(x, w, c, EPS),
+        [_x, signed(*_x.shape[-_count:])],
+        lambda x, w, c=_count: _rms_norm(x, w, c),
+        oracle=lambda torch, x, w: torch.nn.functional.rms_norm(x, w.shape, w, EPS),
+    )
+row("RmsNorm", "no-weight", lambda x: tape.rms_norm(x, None, 1, EPS), [signed(3, 4)], _rms_norm)
