@@ -13,6 +13,7 @@ from tensorgrad.errors import ArgumentError, OperandError, RangeError, ShapeErro
 from tensorgrad.ops import activation, elementwise, loss, unary
 from tensorgrad.ops.inplace import in_place
 from tensorgrad.ops.inplace_forms import relu_ as _relu_
+from tensorgrad.ops.operands import tensors
 from tensorgrad.ops.pointwise import floating
 from tensorgrad.primitive import Primitive, check_floating
 from tensorgrad.tensor import Tensor
@@ -184,11 +185,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise ShapeError(
             f"prelu: weight has shape {weight.shape}; it must hold one number, or {channels}, one for each channel of the input"
         )
-    if weight.array.ndim and input.array.ndim != 1:
-        weight = (
-            weight.reshape((count, *[1] * max(input.array.ndim - 2, 0))) if input.array.ndim else weight.reshape(())
-        )
-    return elementwise.where(input > 0, input, input * weight)
+    if input.dtype != weight.dtype:
+        input, weight = tensors("prelu", input, weight)
+    z: Tensor = activation.Prelu()(input, weight if weight.array.ndim else weight.reshape(1))
+    return z
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

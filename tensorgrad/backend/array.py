@@ -237,6 +237,19 @@ class ArrayBackend(
         """dz where z > 0, else a true zero (also where dz is not finite)."""
         return self.xp.where(z > 0, dz, 0)
 
+    def prelu(self, x: Array, weight: Array) -> Array:
+        """x where x > 0, else weight x; weight (1), or (C) for dimension 1."""
+        return self.xp.where(x > 0, x, x * _over_channels(weight, x))
+
+    def prelu_grad(self, dz: Array, x: Array, weight: Array) -> tuple[Array, Array]:
+        """(dx, dw) for the cotangent dz of prelu's result; sums of float16 are taken in float32."""
+        xp, positive = self.xp, x > 0
+        dx = xp.where(positive, dz, dz * _over_channels(weight, x))
+        along = xp.where(positive, 0, dz * x)
+        axes = None if weight.size == 1 else (0, *range(2, x.ndim))
+        dw = along.sum(axis=axes, dtype=xp.float32 if x.dtype == xp.float16 else x.dtype)
+        return dx, dw.reshape(weight.shape).astype(weight.dtype)
+
     def clamp(self, x: Array, low: Any, high: Any) -> Array:
         if low is not None:
             x = self.xp.maximum(x, low)
@@ -309,3 +322,8 @@ class ArrayBackend(
         for position, axis in enumerate(order):
             place[axis] = position
         return self.xp.empty(tuple(shape[axis] for axis in order), x.dtype).transpose(place)
+
+
+def _over_channels(weight: Array, x: Array) -> Array:
+    """(1) or (C), to be broadcast against x (N, C, ...)."""
+    return weight.reshape((-1, *(1,) * (x.ndim - 2)) if weight.size > 1 else (1,) * x.ndim)

@@ -77,7 +77,7 @@ def warmup(background: bool = False, progress: Callable[[int, int, str], None] |
 
 
 #: The files with kernels on vector registers, numba_*.py.
-WITH_KERNELS = "direct winograd depthwise batch rows points curves lines groups matrix update team".split()
+WITH_KERNELS = "direct winograd depthwise batch rows points curves prelu lines groups matrix update team".split()
 
 
 def kernels_of_all() -> list[Any]:

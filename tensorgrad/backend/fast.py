@@ -101,6 +101,20 @@ class FastBackend(
         compiled.each(loops.relu_grad, (cotangents, values, result), z.size, z.size // 2)
         return dx
 
+    def prelu(self, x: Array, weight: Array) -> Array:
+        if not compiled.in_registers(x, weight):
+            return super().prelu(x, weight)
+        from tensorgrad.backend import prelu
+
+        return prelu.value(x, weight)
+
+    def prelu_grad(self, dz: Array, x: Array, weight: Array) -> tuple[Array, Array]:
+        if not compiled.in_registers(x, dz, weight):
+            return super().prelu_grad(dz, x, weight)
+        from tensorgrad.backend import prelu
+
+        return prelu.gradients(dz, x, weight)
+
     def matmul(self, x: Array, y: Array) -> Array:
         if x.ndim == 2 and y.ndim == 2 and x.shape[1] == y.shape[0]:
             if x.size * y.shape[1] > ALONE_IN_BLAS and compiled.in_registers(x, y):

@@ -103,12 +103,22 @@ def rows_like(x: Array, z: Array) -> Array:
     return rows
 
 
-def _vector(values: Array) -> Array:
+def vector(values: Array) -> Array:
     """(C) as float32, filled up with zeros to whole registers."""
     result = aligned((to_lanes(len(values)),), np.float32)
     result[len(values) :] = 0
     result[: len(values)] = values
     return result
+
+
+def sums_of(kernel: Kernel, arrays: list[Array], settings: list[int], registers: int, count: int) -> list[Array]:
+    """`count` sums over the rows of the arrays, (parts, C) float64 each."""
+    rows, channels = arrays[0].shape
+    parts = min(PARTS, -(-rows // code.BLOCK))
+    results = [np.empty((parts, channels)) for _ in range(count)]
+    words = [*map(address, arrays), channels, *settings, *map(address, results), team.scratch(registers * lanes())]
+    team.run(kernel, words, rows, rows * channels >= SHARED_NUMBERS, parts)
+    return results
 
 
 def batch_norm(
@@ -169,7 +179,7 @@ def _normalize(x: Array, line: Array, y: Array, positive: bool) -> None:
 
 def shifted(x: Array, shift: Array, y: Array) -> None:
     """y = x + shift, x and y (P, C), shift (C)."""
-    full = _vector(shift)
+    full = vector(shift)
     words = [address(x), address(y), x.shape[1], address(full)]
     team.run(code.shifted, words, len(x), x.size >= SHARED_NUMBERS)
 
@@ -220,11 +230,7 @@ def batch_norm_grad(
 
 def column_sums(x: Array) -> Array:
     """The sums of the columns of x (P, C), float64."""
-    rows, channels = x.shape
-    parts = min(PARTS, -(-rows // code.BLOCK))
-    sums = np.empty((parts, channels))
-    words = [address_of(x), channels, address_of(sums), team.scratch(lanes())]
-    team.run(code.column_sums, words, rows, x.size >= SHARED_NUMBERS, parts)
+    (sums,) = sums_of(code.column_sums, [x], [], 1, 1)
     result: Array = sums.sum(axis=0)
     return result
 

@@ -99,7 +99,7 @@ ELEMENTWISE: dict[str, int] = {
     **dict.fromkeys(("erf", "erfc", "erfcx", "erfinv", "log1p", "log2", "log10", "log_ndtr", "logit", "entr"), 1),
     **dict.fromkeys(("reciprocal", "rsqrt", "floored_log", "to_decimals", "whole_numbers"), 1),
     **dict.fromkeys(("clamp_min", "clamp_max", "threshold", "hardshrink", "softshrink", "hardtanh", "leaky_relu"), 1),
-    **dict.fromkeys(("clamp_between", "hardsigmoid", "huber"), 2),
+    **dict.fromkeys(("clamp_between", "hardsigmoid", "huber", "prelu"), 2),
     **dict.fromkeys(("elu", "logsigmoid", "softplus", "hardswish"), 3),
     **dict.fromkeys(("gelu", "gelu_tanh", "mish"), 5),
     **dict.fromkeys(("cumsum", "cumprod", "place_of_extreme"), 1),

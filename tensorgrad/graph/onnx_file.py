@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 
 from tensorgrad.errors import ArgumentError, OperandError
-from tensorgrad.graph import onnx_operations  # noqa: F401  # fills the table that the exporter reads
+from tensorgrad.graph import onnx_layers, onnx_operations  # noqa: F401  # they fill the table that the exporter reads
 from tensorgrad.graph.onnx_exporter import Exporter
 from tensorgrad.graph.trace import named_tensors, unchanged
 from tensorgrad.io.atomic import replacing

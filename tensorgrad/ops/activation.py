@@ -14,7 +14,8 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.ops.operands import put_on_tape
-from tensorgrad.primitive import Primitive, alone, tape
+from tensorgrad.primitive import Primitive, alone, sum_to, tape
+from tensorgrad.tensor import Tensor
 
 
 class Activation(Primitive):
@@ -62,6 +63,40 @@ class LeakyRelu(Activation):
 
     def times_slope(self, b: Any, d: Any, x: Any) -> Any:
         return b.where(x > 0, d, d * self.slope)
+
+
+class Prelu(Primitive):
+    """z = x where x > 0, else w x        dz = dx where x > 0, else w dx + x dw
+
+    w is (1), or (C) for dimension 1 of x. He et al. 2015.
+    """
+
+    __slots__ = ()
+    missing_tangents = True
+
+    def forward(self, x: Any, weight: Any) -> Any:
+        return backend_of(x).prelu(x, weight)
+
+    def jvp(self, dx: Any, dweight: Any, x: Any, weight: Any) -> Any:
+        b, positive = backend_of(x), x > 0
+        dz = 0.0 * x if dx is None else b.where(positive, dx, dx * _over_channels(weight, x))
+        return dz if dweight is None else dz + b.where(positive, 0.0, x * _over_channels(dweight, x))
+
+    def vjp(self, dz: Any, x: Any, weight: Any) -> Any:
+        b = backend_of(dz)
+        if isinstance(dz, Tensor):
+            positive, slope = x > 0, _over_channels(weight, x)
+            dx = b.where(positive, dz, dz * slope)
+            dweight = b.reshape(sum_to(b.where(positive, 0.0, dz * x), slope.shape), weight.shape)
+        else:
+            dx, dweight = b.prelu_grad(dz, x, weight)
+        return dx, dweight if self.needs(1) else None
+
+
+def _over_channels(weight: Any, x: Any) -> Any:
+    """(1) or (C), to be broadcast against x (N, C, ...)."""
+    single = weight.shape == (1,)
+    return backend_of(weight).reshape(weight, (1,) * x.ndim if single else (-1, *(1,) * (x.ndim - 2)))
 
 
 class Threshold(Activation):

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from ops.rows.table import apart, positive, reseed, row, strided
+from ops.rows.table import apart, channels_last, positive, reseed, row, strided
 
 import tensorgrad.nn.functional as F
 from tensorgrad.ops.activation import FlooredLog
@@ -103,3 +103,27 @@ row(
     lambda x, y: np.where(abs(x - y) < 0.7, (x - y) ** 2 / 2, 0.7 * (abs(x - y) - 0.35)),
     oracle=lambda torch, x, y: torch.nn.functional.huber_loss(x, y, "none", 0.7),
 )
+
+
+def _prelu(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    slope = w[0] if w.size == 1 else w.reshape(-1, *[1] * (x.ndim - 2))
+    return np.maximum(x, 0) + slope * np.minimum(x, 0)
+
+
+for _note, _x, _slopes in [
+    ("one", apart(2, 3), 1),
+    ("line", apart(5), 1),
+    ("number", apart(), 1),
+    ("vectors", apart(2, 3), 3),
+    ("images", apart(2, 3, 2, 2), 3),
+    ("channels-last", channels_last(apart(2, 3, 2, 2)), 3),
+    ("strided", strided(apart(2, 3, 2)), 3),
+]:
+    row(
+        "Prelu",
+        _note,
+        F.prelu,
+        [_x, positive(_slopes)],
+        _prelu,
+        oracle=lambda torch, x, w: torch.nn.functional.prelu(x, w),
+    )
