@@ -15,6 +15,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
+import host_cublas
 import numpy
 import standin_cuda
 from standin_cuda import CUDA, changed, computed
@@ -163,6 +164,8 @@ def _operator(name: str) -> Any:
         for other in others:
             if not isinstance(other, (StandInArray, bool, int, float, numpy.generic, numpy.ndarray)):
                 return NotImplemented
+        if name in ("matmul", "rmatmul"):
+            standin_cuda.product_by_cupy((self, *others))
         inside = [_inside(other, name) for other in others]
         if in_place:
             changed(method, self._values, *inside)
@@ -239,6 +242,8 @@ class Function:
             raise TypeError(f"{name}: {', '.join(unknown)} is not among the arguments checked against CuPy")
         if name not in CREATION and not any(_holds_arrays(value) for value in arguments):
             raise HostAccess(f"{name}: got no array on the device among {arguments}")
+        if name == "matmul":
+            standin_cuda.product_by_cupy(arguments)
         inside = [_inside(value, name, self.lists and position == 0) for position, value in enumerate(arguments)]
         named = {key: _inside(value, name) for key, value in settings.items()}
         found = computed(self.function, *inside, **named)
@@ -344,6 +349,9 @@ class StandInBackend(CUDABackend):
     """The CuPy backend over the stand-in; only its name differs."""
 
     name = "standin"
+
+    def __init__(self, xp: Any, cudnn: Any = None) -> None:
+        super().__init__(xp, cudnn, host_cublas.HostCublas(xp))
 
 
 BACKEND = StandInBackend(standin)

@@ -79,6 +79,12 @@ def to_host() -> None:
         raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
 
 
+def product_by_cupy(operands: Any) -> None:
+    """A matrix product is about to be made by CuPy, which refuses to give one to cuBLAS while a stream captures."""
+    if working.capturing is not None and operands[0].dtype.kind == "f":
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
 class Graph:
     """What a stream has captured."""
 

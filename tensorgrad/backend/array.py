@@ -257,10 +257,6 @@ class ArrayBackend(
             x = self.xp.minimum(x, high)
         return x
 
-    def matmul(self, x: Array, y: Array) -> Array:
-        """The product of matrices, or of stacks of them."""
-        return self.xp.matmul(x, y)
-
     def inner_product_bias(self, x: Array, w: Array, b: Array) -> Array:
         """x w^T + b for x (..., n), w (m, n), b (m)."""
         z = self.matmul(x, w.T)

@@ -51,7 +51,7 @@ class ConvolutionKernels:
         for some in self._image_chunks(x.shape, kernel, outputs):
             columns = self._columns(summable(xp, x[some]), kernel, geometry, outputs, groups)
             # (groups, O/groups, K) @ (n, groups, K, OH*OW)
-            part = xp.matmul(weight, columns).reshape(-1, features, *outputs)
+            part = self.matmul(weight, columns).reshape(-1, features, *outputs)
             parts.append(part.astype(x.dtype, copy=False))
         if len(parts) == 1:
             return parts[0]
@@ -81,7 +81,7 @@ class ConvolutionKernels:
         for some in self._image_chunks(dx.shape, kernel, outputs):
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (groups, K, O/groups) @ (n, groups, O/groups, OH*OW)
-            dcolumns = xp.matmul(weight, part).reshape(part.shape[0], channels, *kernel, *outputs)
+            dcolumns = self.matmul(weight, part).reshape(part.shape[0], channels, *kernel, *outputs)
             self._from_columns(dcolumns, dx[some], geometry)
         return dx.astype(dz.dtype, copy=False)
 
@@ -102,9 +102,13 @@ class ConvolutionKernels:
             columns = self._columns(summable(xp, x[some]), kernel_size, geometry, outputs, groups)
             part = summable(xp, dz[some]).reshape(-1, groups, features // groups, outputs[0] * outputs[1])
             # (n, groups, O/groups, OH*OW) @ (n, groups, OH*OW, K), summed over the images
-            sums = xp.matmul(part, columns.transpose(0, 1, 3, 2)).sum(axis=0).reshape(shape)
+            sums = self.matmul(part, columns.transpose(0, 1, 3, 2)).sum(axis=0).reshape(shape)
             dw = sums if dw is None else dw + sums
         return xp.zeros(shape, dz.dtype) if dw is None else dw.astype(dz.dtype, copy=False)
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """The product of matrices, or of stacks of them."""
+        return self.xp.matmul(x, y)
 
     def _columns(self, x: Array, kernel: Pair, geometry: Geometry, outputs: Pair, groups: int) -> Array:
         """im2col: (n, C, H, W) -> (n, groups, C/groups * KH * KW, OH * OW), zero where a window lies in the padding."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from tensorgrad.backend import cuda_errors, cudnn_graphs
+from tensorgrad.backend import cublas, cuda_errors, cudnn_graphs
 from tensorgrad.backend.cuda_cudnn import CudnnKernels
 from tensorgrad.backend.cuda_elementwise import CudaElementwiseKernels
 from tensorgrad.backend.cuda_kernels import Compiled
@@ -37,11 +37,12 @@ class CUDABackend(
 
     name = "cuda"
 
-    def __init__(self, xp: Any, cudnn: cudnn_graphs.Cudnn | None = None) -> None:
+    def __init__(self, xp: Any, cudnn: cudnn_graphs.Cudnn | None = None, products: cublas.Cublas | None = None) -> None:
         super().__init__(xp)
         self.array_type = xp.ndarray
         self.compiled = Compiled(xp) if hasattr(xp, "RawModule") else None
         self.cudnn = cudnn
+        self.products = products  # None: by CuPy, which captures none
         self._tf32 = False  # CuPy's own choice, but for CUPY_TF32=1
 
     def check_device(self, device: Device) -> None:
@@ -59,6 +60,10 @@ class CUDABackend(
 
     def matmul(self, x: Any, y: Any) -> Any:
         """x y, with TensorFloat-32 where backends.cuda.matmul.allow_tf32 says so."""
+        if self.products is not None:
+            z = self.products.matmul(x, y, cuda_switches.matmul.allow_tf32)
+            if z is not None:
+                return z
         if cuda_switches.matmul.allow_tf32 is not self._tf32:
             self._tf32 = cuda_switches.matmul.allow_tf32
             products = self.xp._core._routines_linalg
@@ -86,4 +91,4 @@ class CUDABackend(
 def load() -> CUDABackend:
     """The backend, or a DeviceError that says what is missing and what to do."""
     cupy = cuda_errors.cupy_with_a_gpu()
-    return CUDABackend(cupy, cudnn_graphs.load(cupy))
+    return CUDABackend(cupy, cudnn_graphs.load(cupy), cublas.load(cupy))

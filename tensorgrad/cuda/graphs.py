@@ -39,6 +39,7 @@ class Capture:
         self.stream = xp.cuda.Stream(non_blocking=True) if stream is None else stream
         self.graph: Any = None
         self.kept: list[Any] = []  # what its launches read, and somebody else may let go of
+        self.workspace: Any = None  # memory for cuBLAS, of which one product after the other makes use
         self._open = ExitStack()
 
     def __enter__(self) -> Capture:
@@ -90,6 +91,11 @@ def is_refusal(error: BaseException) -> bool:
 
 def not_capturable(error: BaseException) -> GraphError:
     """What such an error means."""
+    if "cuBLAS" in str(error):
+        return GraphError(
+            f"cuda.graph: a matrix product cannot be captured: CuPy refuses it ({error}), and the library cuBLAS was not found "
+            "by its name, to be called without CuPy: put the folder of libcublas.so into LD_LIBRARY_PATH (it works on Linux only)"
+        )
     return GraphError(
         f"cuda.graph: this cannot be captured ({error}); nothing may read values on the host (.item(), print, `if x > 0`) or "
         "wait for the GPU: do that outside of the captured part"

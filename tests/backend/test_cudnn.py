@@ -353,6 +353,7 @@ def test_matrix_products_follow_their_switch(monkeypatch: pytest.MonkeyPatch):
         set_compute_type=lambda dtype, kind: set_to.append((dtype, kind)),
     )
     backend = standin.StandInBackend(standin.standin)
+    backend.products = None  # by CuPy then
     core = types.SimpleNamespace(_routines_linalg=products)
     backend.xp = types.SimpleNamespace(_core=core, matmul=lambda x, y: (x, y))
     backend.matmul(1, 2)

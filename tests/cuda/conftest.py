@@ -1,5 +1,6 @@
 """`cuda_stand_in`: the stand-in under the name 'cuda', so that what works on `tensorgrad.cuda` runs without a GPU."""
 
+import host_cublas
 import pytest
 import standin
 import standin_cuda
@@ -11,7 +12,7 @@ from tensorgrad.mode import mode
 
 @pytest.fixture
 def cuda_stand_in(monkeypatch):
-    found = CUDABackend(standin.standin)
+    found = CUDABackend(standin.standin, products=host_cublas.HostCublas(standin.standin))
     monkeypatch.setitem(backend._by_device, "cuda", found)
     monkeypatch.setitem(backend._by_type, standin.StandInArray, found)
     cuda.device_count.cache_clear()
