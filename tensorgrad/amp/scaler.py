@@ -9,7 +9,8 @@ from typing import Any
 from tensorgrad.backend import backend_for, backend_of, without_warnings
 from tensorgrad.device import Device, as_device
 from tensorgrad.dtypes import float16, float32, int32
-from tensorgrad.errors import ArgumentError, DeviceError, OperandError, StateError
+from tensorgrad.errors import ArgumentError, DeviceError, GraphError, OperandError, StateError
+from tensorgrad.mode import mode
 from tensorgrad.tensor import Tensor
 
 _READY, _UNSCALED, _STEPPED = "ready", "unscaled", "stepped"
@@ -142,6 +143,11 @@ class GradScaler:
         """optimizer.step(), after unscale_ where that was not called; skipped (None) where a gradient is not finite."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        if mode.capturing is not None:
+            raise GraphError(
+                "GradScaler.step: whether to skip a step is read on the host, which a CUDA graph cannot do; leave it out of the "
+                "captured part, or use tensorgrad.compile, which does it at every replay"
+            )
         if "closure" in kwargs or args:
             raise StateError("GradScaler.step: an optimiser that takes a closure cannot be scaled; use enabled=False")
         seen = self._seen_of(optimizer)

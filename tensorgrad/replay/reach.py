@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.amp.scaler import GradScaler
 from tensorgrad.data.dataset import Dataset
 from tensorgrad.nn.module import Module
 from tensorgrad.optim.lr_scheduler import LRScheduler
@@ -83,7 +84,7 @@ class Reach:
     def __init__(self, *roots: Any) -> None:
         self.tensors: list[Tensor] = []
         self.modules: list[Module] = []
-        self.hosts: list[Any] = []  # optimisers and schedulers, whose steps are made in Python
+        self.hosts: list[Any] = []  # optimisers, schedulers and scalers, whose steps are made in Python
         self.guards = Guards()
         self._seen: set[int] = set()
         self._kept: list[Any] = []  # so that no id is given anew meanwhile
@@ -118,6 +119,9 @@ class Reach:
         elif isinstance(thing, LRScheduler):
             self.hosts.append(thing)
             yield path, thing.optimizer
+        elif isinstance(thing, GradScaler):
+            self.hosts.append(thing)
+            yield f"{path}.scale", thing._scale
         elif isinstance(thing, Optimizer):
             self.hosts.append(thing)
             for group in thing.param_groups:  # its settings count anew at every step

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 
 from tensorgrad.primitive import Freed, Output, observers
 from tensorgrad.replay.captured import CapturedProgram, Ends, can_capture
+from tensorgrad.replay.hosts import steps_of_their_own
 from tensorgrad.replay.program import Program
 from tensorgrad.replay.reach import PLAIN, Reach
 from tensorgrad.replay.recorded import Recorded, raw, recording_into
@@ -79,7 +78,7 @@ class Recording:
             if module._forward_hooks or module._forward_pre_hooks:
                 program.spoil(f"{type(module).__name__} has hooks")
         try:
-            with recording_into(program, arrays), _steps_of_their_own(before.hosts, program):
+            with recording_into(program, arrays), steps_of_their_own(before.hosts, program):
                 self.result = step(*arguments, **named)
         except BaseException as error:
             self.error = error
@@ -244,52 +243,6 @@ class Recording:
                 x.storage.version += state.raises
                 x.storage.writer = "a replayed step"
         return _filled(self.shape, arrays, states)
-
-
-@contextmanager
-def _steps_of_their_own(hosts: list[Any], program: Program) -> Iterator[None]:
-    """Inside, the optimisers' and schedulers' `step` is entered as one operation, to be made in Python at every replay."""
-    before = [host.__dict__.get("step") for host in hosts]
-    for host in hosts:
-        host.step = functools.partial(_host_step, host, program)
-    try:
-        yield
-    finally:
-        for host, own in zip(hosts, before):
-            del host.__dict__["step"]
-            if own is not None:
-                host.step = own
-
-
-def _host_step(host: Any, program: Program, *arguments: Any, **named: Any) -> Any:
-    """Stands in for host.step while recording."""
-    if arguments or named:
-        program.spoil(f"{type(host).__name__}.step is given arguments")
-    groups = getattr(host, "param_groups", ())
-    parameters = [p for group in groups for p in group["params"]]
-    arrays = [p.array for p in parameters]
-    gradients = [None if p._grad is None else p._grad.array for p in parameters]
-
-    def step(gradients: list[Any]) -> Any:
-        for p, gradient in zip(parameters, gradients):
-            p._grad = None if gradient is None else Tensor(gradient)
-        return type(host).step(host, *arguments, **named)
-
-    for p in parameters:
-        if isinstance(p.array, Recorded):
-            p.array = p.array.array
-    real = [p.array for p in parameters]
-    grads = [p._grad for p in parameters]
-    versions = [p._version for p in parameters]
-    result = program.host(step, (gradients,), f"{type(host).__name__}_step")
-    for p, version in zip(parameters, versions):
-        program.raised[id(p)] = program.raised.get(id(p), 0) + p._version - version
-    for p, array, own, grad in zip(parameters, arrays, real, grads):
-        if p.array is not own:
-            program.spoil(f"{type(host).__name__} replaces a parameter's array")
-        p.array = array
-        p._grad = grad
-    return result
 
 
 class _Place:

@@ -2,12 +2,14 @@
 
 import numpy
 import pytest
-from standin import StandInBackend  # noqa: F401  (makes the device 'standin' known)
+import standin
+import standin_cuda
 
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.amp import GradScaler
-from tensorgrad.errors import TensorgradError
+from tensorgrad.cuda.graphs import Capture
+from tensorgrad.errors import GraphError, TensorgradError
 
 OPTIMISERS = [
     ("SGD", {"lr": 0.1, "momentum": 0.9}),
@@ -280,26 +282,65 @@ def test_without_a_gpu_it_warns_and_is_off():
     assert not scaler.is_enabled()
 
 
-@pytest.mark.parametrize("place", ["cpu", "standin"])
-def test_in_a_compiled_step_it_is_left_as_it_is(place):
-    """Whether to skip is read on the host, so the step is not replayed; the numbers are those of the plain step."""
+@pytest.mark.parametrize("place", ["cpu", "standin", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize("kind", [tg.optim.SGD, tg.optim.Adam])
+def test_in_a_compiled_step(place, clipped, kind):
+    """What the scaler does is done in Python between the graphs: a step is skipped, the scale moves, as without compiling."""
     found = []
     for compiled in (False, True):
-        w = tg.ones(3, device=place).requires_grad_()
-        optimizer = tg.optim.SGD([w], lr=0.1)
+        w, b = tg.ones(3, device=place).requires_grad_(), tg.zeros(3, device=place).requires_grad_()
+        optimizer = kind([w, b], lr=0.1)
         scaler = GradScaler(place, init_scale=8.0, growth_interval=2)
 
-        def step(x, w=w, optimizer=optimizer, scaler=scaler):
+        def step(x, w=w, b=b, optimizer=optimizer, scaler=scaler):
             optimizer.zero_grad()
-            scaler.scale((w * x).sum()).backward()
+            loss = (w * x + b).sum()
+            scaler.scale(loss).backward()
+            if clipped:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_([w, b], 0.5)
             scaler.step(optimizer)
             scaler.update()
+            return loss.detach()
 
         call = tg.compile(step) if compiled else step
-        for factor in (1.0, 2.0, float("inf"), 3.0, 1.0, 2.0):
-            call(tg.full((3,), factor, device=place))
-        found.append((w.tolist(), scaler.state_dict()))
+        rows = []
+        for factor in (1.0, 2.0, float("inf"), 3.0, 1.0, float("nan"), 2.0, 1.0):
+            with numpy.errstate(all="ignore"):
+                loss = call(tg.full((3,), factor, device=place))
+            rows.append(
+                (
+                    str(loss.item()),
+                    w.tolist(),
+                    b.tolist(),
+                    w.grad.tolist() if factor == 3.0 else None,
+                    scaler.state_dict(),
+                )
+            )
+        found.append(rows)
         if compiled:
-            assert call.replays == 0
-            assert call.why()
+            assert (call.why(), call.replays) == ([], 6)
+            assert call.launches == (0 if place == "cpu" else 5)
     assert found[0] == found[1]
+    assert {row[-1]["scale"] for row in found[0]} == {8.0, 16.0}
+
+
+def test_a_scaler_in_a_graph_of_one_s_own_is_refused():
+    """There a step must not depend on what only the host can read; forward and backward may be captured, the scaler's step stays outside."""
+    w = tg.ones(3, device="standin").requires_grad_()
+    optimizer, scaler = tg.optim.SGD([w], lr=0.1), GradScaler("standin", init_scale=8.0)
+    scaler.scale(w.sum()).backward()
+    with pytest.raises(
+        GraphError, match=r"GradScaler.step.*leave it out of the captured part, or use tensorgrad.compile"
+    ):
+        with Capture(standin.standin, standin_cuda.MemoryPool()):
+            scaler.step(optimizer)
+    with Capture(standin.standin, standin_cuda.MemoryPool()) as capture:
+        w.grad = None
+        scaler.scale((w * 2).sum()).backward()
+    capture.graph.launch()
+    assert w.grad.tolist() == [16.0] * 3
+    scaler.step(optimizer)
+    scaler.update()
+    numpy.testing.assert_allclose(w.tolist(), [0.8] * 3, rtol=1e-6)
