@@ -327,7 +327,7 @@ def test_in_a_compiled_step(place, clipped, kind):
 
 
 def test_a_scaler_in_a_graph_of_one_s_own_is_refused():
-    """There a step must not depend on what only the host can read; forward and backward may be captured, the scaler's step stays outside."""
+    """Forward and backward may be captured; the scaler's step, which reads on the host, stays outside."""
     w = tg.ones(3, device="standin").requires_grad_()
     optimizer, scaler = tg.optim.SGD([w], lr=0.1), GradScaler("standin", init_scale=8.0)
     scaler.scale(w.sum()).backward()
