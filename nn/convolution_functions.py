@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from tensorgrad.autocasting import under_autocast
 from tensorgrad.backend.windows import extent
 from tensorgrad.errors import DtypeError, OperandError, ShapeError
+from tensorgrad.mode import mode
 from tensorgrad.nn.arguments import one_of, several, whole
 from tensorgrad.ops import shape as shapes
 from tensorgrad.ops.arithmetic import add
-from tensorgrad.ops.convolution import Conv2d, Conv2dBias
+from tensorgrad.ops.convolution import Conv2d, Conv2dBias, Conv2dBiasRelu
 from tensorgrad.ops.windows import Windows
 from tensorgrad.tensor import Tensor
 
@@ -171,6 +172,9 @@ def _read_settings(
 def _images(x: Tensor, w: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
     if bias is None:
         return Conv2d(*settings.of_images())(x, w)
+    if mode.relu_follows is not None:  # both at once: see nn/chain.py, which asks afterwards
+        mode.relu_follows = None
+        return Conv2dBiasRelu(*settings.of_images())(x, w, bias)
     return Conv2dBias(*settings.of_images())(x, w, bias)
 
 

@@ -20,7 +20,7 @@ class Mode(threading.local):
     scope: Scope | None = None
     autocast: Any = None  # inside of a region of mixed precision, its Casting: see tensorgrad.autocasting
     capturing: Any = None  # while a CUDA graph is captured in this thread: see tensorgrad.cuda.graphs
-    relu_follows: Any = None  # the batch norm that is to rectify what it makes: see tensorgrad.nn.chain
+    relu_follows: Any = None  # the batch norm or convolution that is to rectify what it makes: see tensorgrad.nn.chain
     recorder: Any = None  # where a step is being recorded, its program: see tensorgrad.replay
 
 

@@ -230,9 +230,6 @@ class ArrayBackend(
         """d times the derivative of such a function, by its formula."""
         return curve.times_slope(self, d, *kept)
 
-    def relu(self, x: Array) -> Array:
-        return self.xp.maximum(x, 0)
-
     def relu_grad(self, dz: Array, z: Array) -> Array:
         """dz where z > 0, else a true zero (also where dz is not finite)."""
         return self.xp.where(z > 0, dz, 0)

@@ -17,10 +17,14 @@ Array = Any
 
 
 class CudnnKernels(CudaConvolutionKernels):
-    """conv2d, conv2d_bias and the two gradients; see ConvolutionKernels."""
+    """conv2d, conv2d_bias, conv2d_bias_relu and the two gradients; see ConvolutionKernels."""
 
     #: None over an array module that is not CuPy.
     cudnn: Cudnn | None
+
+    @property
+    def rectifies_convolutions(self) -> bool:  # type: ignore[override]
+        return self.cudnn is not None and self.cudnn.usable
 
     def conv2d(self, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
         outputs = conv2d_output_size(x.shape, w.shape, stride, padding, dilation, groups)
@@ -35,6 +39,14 @@ class CudnnKernels(CudaConvolutionKernels):
         shapes = x.shape, w.shape, (x.shape[0], w.shape[0], *outputs)
         z = self._by_cudnn("z", shapes, (x, w, bias), stride, padding, dilation)
         return super().conv2d_bias(x, w, bias, stride, padding, dilation, groups) if z is None else z
+
+    def conv2d_bias_relu(
+        self, x: Array, w: Array, bias: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
+    ) -> Array:
+        outputs = conv2d_output_size(x.shape, w.shape, stride, padding, dilation, groups)
+        shapes = x.shape, w.shape, (x.shape[0], w.shape[0], *outputs)
+        z = self._by_cudnn("z", shapes, (x, w, bias), stride, padding, dilation, relu=True)
+        return super().conv2d_bias_relu(x, w, bias, stride, padding, dilation, groups) if z is None else z
 
     def conv2d_input_grad(
         self, dz: Array, w: Array, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
@@ -54,7 +66,7 @@ class CudnnKernels(CudaConvolutionKernels):
 
     def _by_cudnn(
         self, result: str, shapes: tuple[tuple[int, ...], ...], arrays: tuple[Array, ...], stride: Pair, padding: Padding,
-        dilation: Pair,
+        dilation: Pair, relu: bool = False,
     ) -> Array | None:  # fmt: skip
         if self.cudnn is None or not self.cudnn.usable:
             return None
@@ -66,7 +78,7 @@ class CudnnKernels(CudaConvolutionKernels):
         window = (stride[0], stride[1]), padding, (dilation[0], dilation[1])
         settings = switches.allow_tf32, switches.deterministic, switches.benchmark
         device = int(first.device.id)
-        problem = Problem(result, first.dtype.name, x, w, z, *window, len(arrays) == 3, last, *settings, device)
+        problem = Problem(result, first.dtype.name, x, w, z, *window, len(arrays) == 3, last, *settings, device, relu)
         return self.cudnn.compute(problem, *(_laid_out(x, last) for x in arrays))
 
 

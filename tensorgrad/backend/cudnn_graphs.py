@@ -23,7 +23,7 @@ MOST_TIMED, ROUNDS = 10, 3
 
 
 class Problem(NamedTuple):
-    """A convolution, or one of its gradients: z = x * w (+ bias), dx of dz and w, dw of x and dz."""
+    """A convolution, or one of its gradients: z = x * w (+ bias, and max(z, 0)), dx of dz and w, dw of x and dz."""
 
     result: str  # "z", "dx" or "dw"
     dtype: str
@@ -39,6 +39,7 @@ class Problem(NamedTuple):
     deterministic: bool
     benchmark: bool
     device: int
+    relu: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -85,6 +86,8 @@ def described(cudnn: Any, problem: Problem, **where: Any) -> tuple[Any, list[Any
         result = graph.conv_fprop(image=given["x"], weight=given["w"], **window)
         if problem.bias:
             result = graph.add(a=result, b=given["bias"])
+        if problem.relu:
+            result = graph.relu(input=result)
     elif problem.result == "dx":
         result = graph.conv_dgrad(loss=given["dz"], filter=given["w"], **window)
     else:

@@ -94,6 +94,25 @@ class Conv2dBias(Primitive):
         )
 
 
+class Conv2dBiasRelu(Conv2dBias):
+    """z = max(x * w + b, 0)        dz = what Conv2dBias gives where z > 0, else 0
+
+    Where a backend has it as one pass over memory (cuDNN), a Sequential takes it for a convolution with a ReLU behind it (nn/chain.py).
+    """
+
+    __slots__ = ()
+
+    def forward(self, x: Any, w: Any, b: Any) -> Any:
+        self.input_size, self.kernel_size = tuple(x.shape[2:]), tuple(w.shape[2:])
+        return backend_of(x).conv2d_bias_relu(x, w, b, self.stride, self.padding, self.dilation, self.groups)
+
+    def jvp(self, dx: Any, dw: Any, db: Any, x: Any, w: Any, out: Any) -> Any:
+        return backend_of(out).relu_grad(super().jvp(dx, dw, db, x, w, out), out)
+
+    def vjp(self, dz: Any, x: Any, w: Any, out: Any) -> tuple[Any, Any, Any]:  # type: ignore[override]
+        return super().vjp(backend_of(dz).relu_grad(dz, out), x, w)
+
+
 class Conv2dInputGrad(Bilinear):
     """z = the x that <dz, x * w> multiplies, bilinear in dz and w"""
 

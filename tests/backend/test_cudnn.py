@@ -13,7 +13,8 @@ import pytest
 import simulated
 import standin
 
-from tensorgrad import backends
+import tensorgrad as tg
+from tensorgrad import backend, backends, nn
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.cudnn_graphs import Cudnn, Problem, described, load, planned
 
@@ -63,6 +64,7 @@ class FakeGraph:
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
         self.steps: list[str] = []
+        self.operations: list[str] = []
         self.refused: list[str] = []
         self.ran: list[int | None] = []
         FakeGraph.made.append(self)
@@ -78,6 +80,10 @@ class FakeGraph:
 
     def conv_wgrad(self, *, image: Any, loss: Any, **window: Any) -> FakeTensor:
         return FakeTensor(made=("conv2d_weight_grad", loss, image, window))
+
+    def relu(self, *, input: Any) -> FakeTensor:
+        self.operations.append("relu")
+        return FakeTensor(made=("relu", input, None, None))
 
     def add(self, *, a: Any, b: Any) -> FakeTensor:
         return FakeTensor(made=("add", a, b, None))
@@ -136,7 +142,10 @@ class FakeGraph:
         if tensor.made is None:
             return pack[tensor]._values
         kind, one, other, window = tensor.made
-        x, y = self._value(one, pack), self._value(other, pack)
+        x = self._value(one, pack)
+        if kind == "relu":
+            return np.maximum(x, 0)
+        y = self._value(other, pack)
         if kind == "add":
             return x + y
         (top, left), (bottom, right) = window["pre_padding"], window["post_padding"]
@@ -215,7 +224,7 @@ def channels_last(backend: Any, x: np.ndarray) -> Any:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("last", [False, True], ids=["in order", "channels last"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_the_four_maps(gpu: Any, name: str, last: bool, dtype: str):
+def test_the_maps(gpu: Any, name: str, last: bool, dtype: str):
     x_shape, w_shape, geometry, groups = CONVOLUTIONS[name]
     x, w, bias = (draw(*shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1]))
     z = TWIN.conv2d(x, w, *geometry, groups)
@@ -227,6 +236,7 @@ def test_the_four_maps(gpu: Any, name: str, last: bool, dtype: str):
     for found, wanted in [
         (gpu.conv2d(*there[:2], *settings), z),
         (gpu.conv2d_bias(*there[:3], *settings), z + bias.reshape(-1, 1, 1)),
+        (gpu.conv2d_bias_relu(*there[:3], *settings), np.maximum(z + bias.reshape(-1, 1, 1), 0)),
         (
             gpu.conv2d_input_grad(there[3], there[1], x_shape[2:], *settings),
             TWIN.conv2d_input_grad(dz, w, x_shape[2:], *settings),
@@ -238,11 +248,40 @@ def test_the_four_maps(gpu: Any, name: str, last: bool, dtype: str):
     ]:
         np.testing.assert_allclose(gpu.to_host(found), wanted, rtol=rtol, atol=rtol)
         assert found.dtype == dtype
-    assert len(FakeGraph.made) == 4 and all(graph.ran == [None] for graph in FakeGraph.made)
+    assert len(FakeGraph.made) == 5 and all(graph.ran == [None] for graph in FakeGraph.made)
     assert FakeGraph.made[0].steps[-1] == "build_plans HEURISTICS_CHOICE"
     z = gpu.conv2d(*there[:2], *settings)
     assert z.flags.c_contiguous is not last or min(z.shape[1], z.shape[2] * z.shape[3]) == 1
     assert gpu.conv2d_weight_grad(there[3], there[0], w_shape[2:], *settings).flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", ["training", "no_grad", "autocast", "hooked", "without a bias", "declined"])
+def test_a_sequential_has_a_convolution_and_its_relu_in_one_graph(gpu: Any, kind: str, monkeypatch: pytest.MonkeyPatch):
+    """The same numbers and gradients as one layer after the other; not where somebody listens, or cuDNN declines."""
+    monkeypatch.setitem(backend._by_device, "standin", gpu)
+    monkeypatch.setitem(backend._by_type, standin.StandInArray, gpu)
+    FakeGraph.declines = kind == "declined"
+    found = []
+    for joined in (True, False):
+        tg.manual_seed(0)
+        layers = [nn.Conv2d(2, 4, 3, bias=kind != "without a bias"), nn.ReLU(), nn.Conv2d(4, 3, 3, groups=1), nn.ReLU()]
+        network = nn.Sequential(*layers).to("standin")
+        if kind == "hooked":
+            layers[0].register_forward_hook(lambda *_: None)
+        x = tg.tensor(draw(2, 2, 7, 7).astype("float32"), device="standin", requires_grad=True)
+        FakeGraph.made.clear()
+        with tg.set_grad_enabled(kind != "no_grad"), tg.autocast("standin", tg.float16, enabled=kind == "autocast"):
+            z = network(x) if joined else layers[3](layers[2](layers[1](layers[0](x))))
+        results = [z]
+        if kind != "no_grad":
+            z.float().square().sum().backward()
+            results += [x.grad, *(p.grad for p in network.parameters())]
+        found.append([one.detach().cpu().numpy() for one in results])
+        rectified = sum("relu" in graph.operations for graph in FakeGraph.made)
+        wanted = {"hooked": 1, "without a bias": 1}.get(kind, 2)
+        assert rectified == (wanted if joined else 0)
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 def test_plans_are_kept_by_shape_and_setting(gpu: Any):
@@ -395,12 +434,28 @@ def problems() -> list[Problem]:
     for x, w, stride, padding, dilation, size in layers:
         z = (x[0], w[0], size, size)
         for dtype in ("float16", "float32", "float64"):
-            for result, bias in (("z", False), ("z", True), ("dx", False), ("dw", False)):
+            for result, bias, relu in (
+                ("z", False, False), ("z", True, False), ("z", True, True), ("dx", False, False), ("dw", False, False)
+            ):  # fmt: skip
                 for last in (False, True):
                     for tf32 in (True, False) if dtype == "float32" else (True,):
                         found.append(
                             Problem(
-                                result, dtype, x, w, z, stride, padding, dilation, bias, last, tf32, False, False, 0
+                                result,
+                                dtype,
+                                x,
+                                w,
+                                z,
+                                stride,
+                                padding,
+                                dilation,
+                                bias,
+                                last,
+                                tf32,
+                                False,
+                                False,
+                                0,
+                                relu,
                             )
                         )
     return found

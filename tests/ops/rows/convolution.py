@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from backend import oracles  # tests/backend/oracles.py
 from ops.rows.table import channels_last, reseed, row, signed
 
@@ -49,6 +50,14 @@ for _note, _shape_x, _shape_w, _settings in CONVOLUTIONS:
         [signed(*_shape_x), signed(*_shape_w), signed(_shape_w[0])],
         lambda x, w, b, s=_settings: oracles.conv2d(x, w, *s) + b.reshape(-1, 1, 1),
         oracle=lambda torch, x, w, b, s=_settings: _torch_conv2d(torch, x, w, s) + b.reshape(-1, 1, 1),
+    )
+    row(
+        "Conv2dBiasRelu",
+        _note,
+        lambda x, w, b, s=_settings: tape.conv2d_bias_relu(x, w, b, *s),
+        [signed(*_shape_x), signed(*_shape_w), signed(_shape_w[0])],
+        lambda x, w, b, s=_settings: np.maximum(oracles.conv2d(x, w, *s) + b.reshape(-1, 1, 1), 0),
+        oracle=lambda torch, x, w, b, s=_settings: torch.relu(_torch_conv2d(torch, x, w, s) + b.reshape(-1, 1, 1)),
     )
     row(
         "Conv2dInputGrad",
