@@ -129,11 +129,12 @@ class Plan:
 
     def run(self, arrays: list[Array], handle: Any, xp: Any) -> None:
         workspace = xp.empty((max(1, self.workspace),), xp.uint8)  # from CuPy's pool
-        pack = dict(zip(self.tensors, arrays))
+        # addresses: of arrays the front end may ask by DLPack, for which CuPy ties streams together, and no capture allows that
+        pack = {tensor: int(array.data.ptr) for tensor, array in zip(self.tensors, arrays)}
         if self.index is None:
-            self.graph.execute(pack, workspace, handle=handle)
+            self.graph.execute(pack, int(workspace.data.ptr), handle=handle)
         else:
-            self.graph.execute_plan_at_index(pack, workspace, index=self.index, handle=handle)
+            self.graph.execute_plan_at_index(pack, int(workspace.data.ptr), index=self.index, handle=handle)
 
     def choose_fastest(self, arrays: list[Array], handle: Any, xp: Any, errors: tuple[type[Exception], ...]) -> None:
         """Time the plans on these arrays; one that cannot run is passed over."""
