@@ -32,11 +32,13 @@ from tensorgrad.cuda.memory import (
     reset_peak_memory_stats,
 )
 from tensorgrad.cuda.streams import Event, Stream, current_stream, default_stream, set_stream, stream
+from tensorgrad.errors import OutOfMemoryError
 
 __all__ = [
     "CUDAGraph",
     "DeviceProperties",
     "Event",
+    "OutOfMemoryError",
     "Stream",
     "current_device",
     "current_stream",

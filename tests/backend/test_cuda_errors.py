@@ -143,7 +143,7 @@ def test_memory_that_is_used_up(cupy: FakeCuPy):
         cupy.allocator(3 << 20)
     assert isinstance(caught.value, RuntimeError)
     assert isinstance(caught.value.__cause__, CuPysOutOfMemoryError)
-    assert tensorgrad.OutOfMemoryError is OutOfMemoryError
+    assert tensorgrad.OutOfMemoryError is tensorgrad.cuda.OutOfMemoryError is OutOfMemoryError
 
 
 def test_arrays_on_two_devices():
