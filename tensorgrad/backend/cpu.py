@@ -68,6 +68,12 @@ def _division(name: str, kernel: Any) -> Any:
     return divide
 
 
+# called with all arguments by position, which NumPy's stubs do not know
+_add_up: Any = numpy.add.reduce
+_largest: Any = numpy.maximum.reduce
+_smallest: Any = numpy.minimum.reduce
+
+
 class CPUBackend(
     NumpyConvolutionKernels,
     NumpyPoolingKernels,
@@ -133,19 +139,19 @@ class CPUBackend(
         return x.argmin(axis, keepdims=keepdims)
 
     def sum(self, x: Any, axis: Any, keepdims: bool) -> Any:
-        return numpy.add.reduce(x, axis, None, None, keepdims)
+        return _add_up(x, axis, None, None, keepdims)
 
     def mean(self, x: Any, axis: Any, keepdims: bool) -> Any:
         if x.dtype.kind != "f" or x.itemsize < 4 or not x.size:
             return super().mean(x, axis, keepdims)
-        total = numpy.add.reduce(x, axis, None, None, keepdims)
+        total = _add_up(x, axis, None, None, keepdims)
         return total / (x.size // total.size)
 
     def amax(self, x: Any, axis: Any, keepdims: bool) -> Any:
-        return numpy.maximum.reduce(x, axis, None, None, keepdims)
+        return _largest(x, axis, None, None, keepdims)
 
     def amin(self, x: Any, axis: Any, keepdims: bool) -> Any:
-        return numpy.minimum.reduce(x, axis, None, None, keepdims)
+        return _smallest(x, axis, None, None, keepdims)
 
     def address(self, x: Any) -> int:
         return int(x.__array_interface__["data"][0])

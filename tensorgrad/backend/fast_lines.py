@@ -67,37 +67,29 @@ class FastLineKernels(NormalizationKernels):
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Array, Array, Array]:
         given = [v for v in (weight, bias) if v is not None]
-        if not compiled.in_registers(x, *given, least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, *given, least=FEWEST):
             return super().group_norm(x, weight, bias, groups, eps)
-        from tensorgrad.backend import groups as work
-
-        return work.group_norm(x, weight, bias, groups, eps)  # type: ignore[return-value]
+        return compiled.part("groups").group_norm(x, weight, bias, groups, eps)  # type: ignore[return-value]
 
     def group_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, groups: int
     ) -> tuple[Array, Array, Array]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
             return super().group_norm_grad(dz, x, weight, mean, inv_std, groups)
-        from tensorgrad.backend import groups as work
-
-        return work.group_norm_grad(dz, x, weight, mean, inv_std, groups)
+        return compiled.part("groups").group_norm_grad(dz, x, weight, mean, inv_std, groups)
 
     def rms_norm(self, x: Array, weight: Array | None, count: int, eps: float) -> tuple[Array, Array]:
-        if not compiled.in_registers(x, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, *(() if weight is None else (weight,)), least=FEWEST):
             return super().rms_norm(x, weight, count, eps)
-        from tensorgrad.backend import lines
-
-        return lines.rms_norm(x, weight, math.prod(x.shape[x.ndim - count :]), eps)
+        return compiled.part("lines").rms_norm(x, weight, math.prod(x.shape[x.ndim - count :]), eps)
 
     def rms_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, inv_rms: Array, count: int
     ) -> tuple[Array, Array | None]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
             return super().rms_norm_grad(dz, x, weight, inv_rms, count)
-        from tensorgrad.backend import lines
-
         last = x.shape[x.ndim - count :]
-        dx, dw = lines.rms_norm_grad(dz, x, weight, inv_rms, math.prod(last))
+        dx, dw = compiled.part("lines").rms_norm_grad(dz, x, weight, inv_rms, math.prod(last))
         return dx, None if dw is None else dw.reshape(last)
 
 

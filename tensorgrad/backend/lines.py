@@ -86,7 +86,7 @@ def rms_norm(x: Array, weight: Array | None, n: int, eps: float) -> tuple[Array,
     """(z, 1 / sqrt(mean x^2 + eps)) of the lines of n numbers."""
     x = np.ascontiguousarray(x)
     weight = None if weight is None else np.ascontiguousarray(weight)
-    z = aligned(x.shape, x.dtype)
+    z = unset(x.shape, x.dtype)
     lines = x.size // n
     inverse, small = np.empty(lines, np.float32), np.array([eps], np.float32)
     words = [address_of(x), address_of(z), n, 0 if weight is None else address_of(weight)]
@@ -99,7 +99,7 @@ def rms_norm_grad(dz: Array, x: Array, weight: Array | None, inverse: Array, n: 
     """(dx, dw); dw (n), None without a weight."""
     dz, x = np.ascontiguousarray(dz), np.ascontiguousarray(x)
     weight = None if weight is None else np.ascontiguousarray(weight)
-    dx = aligned(x.shape, x.dtype)
+    dx = unset(x.shape, x.dtype)
     lines = x.size // n
     parts = _parts(lines, x)
     sums = np.zeros((parts, n if weight is not None else 0), np.float32)

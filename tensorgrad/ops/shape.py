@@ -222,8 +222,8 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """x without its dimensions of length 1 (all of them, or those named)."""
     shape, ndim = x.array.shape, x.array.ndim
     if type(dim) is int and -ndim <= dim < ndim:  # the usual case
-        dim %= ndim
-        return Reshape(shape[:dim] + shape[dim + 1 :] if shape[dim] == 1 else shape)(x)
+        at = dim % ndim
+        return Reshape(shape[:at] + shape[at + 1 :] if shape[at] == 1 else shape)(x)
     named = range(ndim) if dim is None else [dim] if isinstance(dim, int) else dim
     gone = {one_dim("squeeze", d, ndim) for d in named}
     return Reshape(tuple(n for d, n in enumerate(shape) if n != 1 or d not in gone))(x)
