@@ -12,7 +12,7 @@ import standin
 
 import tensorgrad
 from tensorgrad import backends, nn, optim
-from tensorgrad.backend import backend_for, cuda_kernels
+from tensorgrad.backend import backend_for, cublas, cuda_kernels
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.cuda_elementwise import OPERATIONS
 from tensorgrad.backend.cuda_update import MOST_PARAMETERS
@@ -419,6 +419,7 @@ def computations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         watch(standin.StandInArray, name, lambda self, arguments, name=name: name)
     watch(standin.Function, "__call__", lambda self, arguments: self.__name__)
     watch(cuda_kernels.Compiled, "launch", lambda self, arguments: arguments[1])
+    watch(cublas.Cublas, "launch", lambda self, arguments: "product")
     watch(simulated.SimulatedElementwise, "__call__", lambda self, arguments: self.name)
     return found
 

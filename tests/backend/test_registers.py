@@ -19,6 +19,7 @@ from kernels import LAYOUTS, ForNumpy, OnHost, batch_last, channels_last
 from test_convolution import Layer
 
 from tensorgrad.backend import choice, compiled, fast
+from tensorgrad.backend.cpu import ALONE_IN_BLAS
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
@@ -365,7 +366,8 @@ def test_matrix_products(sizes: tuple[int, int, int], turn_x: bool, turn_y: bool
         assert rows == 1 or (turn_x and turn_y)
         return
     numpy.testing.assert_allclose(z, wide(x) @ wide(y), atol=2e-6 * depth)
-    numpy.testing.assert_array_equal(z, fast.FastBackend(numpy).matmul(x, y) if x.size > 255 < y.size else z)
+    if x.size * columns > ALONE_IN_BLAS and x.size >= compiled.FAST_ELEMENTS:  # the others are left to BLAS
+        numpy.testing.assert_array_equal(z, fast.FastBackend(numpy).matmul(x, y))
 
 
 def test_matrices_of_other_memory_are_left_to_blas():
