@@ -19,7 +19,6 @@ from kernels import LAYOUTS, ForNumpy, OnHost, batch_last, channels_last
 from test_convolution import Layer
 
 from tensorgrad.backend import choice, compiled, fast
-from tensorgrad.backend.cpu import ALONE_IN_BLAS
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
@@ -355,9 +354,12 @@ def test_average_pooling_of_registers(pool: Any, threads: int):
     "sizes",
     [(2, 3, 4), (16, 37, 50), (4, 100, 64), (33, 17, 5), (128, 70, 96), (30, 64, 48), (1, 9, 40), (64, 300, 10)],
 )
-def test_matrix_products(sizes: tuple[int, int, int], turn_x: bool, turn_y: bool, threads: int):
+def test_matrix_products(
+    sizes: tuple[int, int, int], turn_x: bool, turn_y: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+):
     from tensorgrad.backend import matrix
 
+    monkeypatch.setattr(fast, "ALONE_IN_BLAS", 0)
     rows, depth, columns = sizes
     x = draw((depth, rows)).T if turn_x else draw((rows, depth))
     y = draw((columns, depth), 4).T if turn_y else draw((depth, columns), 4)
@@ -366,8 +368,7 @@ def test_matrix_products(sizes: tuple[int, int, int], turn_x: bool, turn_y: bool
         assert rows == 1 or (turn_x and turn_y)
         return
     numpy.testing.assert_allclose(z, wide(x) @ wide(y), atol=2e-6 * depth)
-    if x.size * columns > ALONE_IN_BLAS and x.size >= compiled.FAST_ELEMENTS:  # the others are left to BLAS
-        numpy.testing.assert_array_equal(z, fast.FastBackend(numpy).matmul(x, y))
+    numpy.testing.assert_array_equal(z, fast.FastBackend(numpy).matmul(x, y))
 
 
 def test_matrices_of_other_memory_are_left_to_blas():
