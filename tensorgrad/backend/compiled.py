@@ -102,7 +102,7 @@ def _compile_all(progress: Callable[[int, int, str], None] | None = None) -> Non
 def loops_in_use() -> list[str]:
     """The loops and kernels compiled or read from the cache so far, as 'numba_pooling.scatter'."""
     found = []
-    for file in ("convolution", "elementwise", "moving", "normalization", "pooling"):
+    for file in ("convolution", "elementwise", "moving", "normalization", "pooling", "sampling"):
         module = sys.modules.get(f"tensorgrad.backend.numba_{file}")
         for name, loop in sorted(vars(module).items()) if module is not None else ():
             if getattr(loop, "signatures", None):

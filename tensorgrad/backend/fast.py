@@ -20,6 +20,7 @@ from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_lines import FastLineKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
+from tensorgrad.backend.fast_sampling import FastSamplingKernels
 from tensorgrad.backend.fast_selection import FastScanKernels
 from tensorgrad.backend.memory import spare
 
@@ -29,7 +30,13 @@ Array = np.ndarray[Any, Any]
 
 
 class FastBackend(
-    FastConvolutionKernels, FastPoolingKernels, FastNormalizationKernels, FastLineKernels, FastScanKernels, CPUBackend
+    FastConvolutionKernels,
+    FastPoolingKernels,
+    FastNormalizationKernels,
+    FastLineKernels,
+    FastScanKernels,
+    FastSamplingKernels,
+    CPUBackend,
 ):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
 

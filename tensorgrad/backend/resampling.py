@@ -111,6 +111,17 @@ class ResamplingKernels:
             z = xp.zeros((*x.shape[:dim], table.index.shape[1], *x.shape[dim + 1 :]), wide.dtype)
         return z.astype(x.dtype, copy=False)
 
+    def sampled(self, lookup: Any, x: Array, grid: Array) -> Array:
+        """x at the places of a grid, by the formula of `lookup` (tensorgrad/ops/grid_sampling.py); a backend that has it as
+        loops takes those."""
+        return lookup.formula(x, grid)
+
+    def sampled_grad(
+        self, lookup: Any, dz: Array, x: Array, grid: Array, of_x: bool, of_grid: bool
+    ) -> tuple[Array | None, Array | None]:
+        """The cotangents of x and of the grid, None for what is not asked for."""
+        return lookup.gradients(dz, x, grid, of_x, of_grid)
+
     def resample_argmax(self, x: Array, dim: int, table: Table) -> Array:
         """Which of its inputs is the greatest, for every output: int64 places along `dim`.
 

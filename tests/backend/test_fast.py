@@ -57,6 +57,7 @@ from tensorgrad.backend.fast_convolution import FastConvolutionKernels
 from tensorgrad.backend.fast_normalization import FastNormalizationKernels
 from tensorgrad.backend.fast_pooling import FastPoolingKernels
 from tensorgrad.backend.parallel import set_thread_count, thread_count
+from tensorgrad.ops.grid_sampling import GridSample
 
 needs_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="Numba is not installed: `python3 run.py setup fast`"
@@ -288,6 +289,8 @@ def test_every_loop_is_used_by_some_kernel():
         order = numpy.argsort(moved, 1)
         backend.put_along_axis(backend.take_along_axis(x, order, 1), order, 1, 5)
     backend.scatter_add(x, (numpy.arange(6),), (6, 5))
+    lookup, grid, images = GridSample("bilinear", "zeros", False), draw((1, 4, 4, 2)), draw((1, 2, 4, 4))
+    backend.sampled_grad(lookup, backend.sampled(lookup, images, grid), images, grid, True, True)
     written = set()
     for path in (ROOT / "tensorgrad" / "backend").glob("numba_*.py"):
         code = path.read_text(encoding="utf-8").split("@compiled")[1:]

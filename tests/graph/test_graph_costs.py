@@ -116,7 +116,7 @@ def test_what_a_model_has_and_does_not_use():
 
 
 #: Primitives that are meant to have none: what they cost depends on more than shapes.
-WITHOUT_ENTRY = {"resample", "resample_argmax"}
+WITHOUT_ENTRY = {"resample", "resample_argmax", "grid_sample"}
 
 
 def test_which_primitives_have_no_entry():

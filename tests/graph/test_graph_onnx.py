@@ -54,6 +54,9 @@ CASES = {
     "probabilities": lambda x: F.softmax(x, 1) + F.log_softmax(x, -1),
     "broadcasting": lambda x: x.sum(1, keepdim=True).expand(2, 3, 4) + tg.ones(4),
     "in place": lambda x: (x * 2.0).relu_().add_(1.0).mul_(x),
+    "looking up": lambda x: F.grid_sample(
+        x[:, None], x.reshape(2, 2, 3, 2), padding_mode="reflection", align_corners=True
+    ),
     "activations": lambda x: F.leaky_relu(x, 0.1) + F.elu(x) + F.silu(x) + F.gelu(x) + F.hardswish(x) + F.softplus(x),
 }
 
@@ -65,6 +68,14 @@ def test_operations(name, tmp_path):
     function = CASES[name]
     export_onnx(function, x, path=tmp_path / "x.onnx")
     same(tmp_path / "x.onnx", function, x)
+
+
+def test_looking_up_in_volumes_is_refused(tmp_path):
+    def function(x):
+        return F.grid_sample(x, tg.zeros(1, 1, 1, 1, 3))
+
+    with pytest.raises(ArgumentError, match="of volumes has no ONNX form"):
+        export_onnx(function, tg.ones(1, 1, 2, 2, 2), path=tmp_path / "x.onnx")
 
 
 LAYERS = {
