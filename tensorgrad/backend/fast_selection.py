@@ -32,27 +32,26 @@ class FastScanKernels(NumpyScanKernels):
 
     def take_along_axis(self, x: Array, index: Array, axis: int) -> Array:
         fits = x.ndim and index.dtype == np.int64 and _same_but(x.shape, index.shape, axis % x.ndim)
-        if not (fits and index.size >= compiled.FAST_ELEMENTS and compiled.takes(x) and _inside(index, x.shape[axis])):
+        if not (fits and index.size >= compiled.FAST_ELEMENTS and compiled.takes(x)):
             return super().take_along_axis(x, index, axis)
         from tensorgrad.backend import numba_moving as loops
 
         axis %= x.ndim
-        z = np.empty(index.shape, x.dtype)
+        z, wrong = np.empty(index.shape, x.dtype), np.zeros(1, np.int64)
         arrays = _three(x, axis), _three(index, axis), _three(z, axis)
-        compiled.each(loops.take, arrays, len(arrays[0]), index.size)
-        return z
+        compiled.each(loops.take, (*arrays, wrong), len(arrays[0]), index.size)
+        return super().take_along_axis(x, index, axis) if wrong[0] else z  # which refuses the index
 
     def put_along_axis(self, dz: Array, index: Array, axis: int, size: int) -> Array:
-        fits = index.shape == dz.shape and index.dtype == np.int64
-        if not (fits and compiled.takes(dz) and _inside(index, size)):
+        if not (index.shape == dz.shape and index.dtype == np.int64 and compiled.takes(dz)):
             return super().put_along_axis(dz, index, axis, size)
         from tensorgrad.backend import numba_moving as loops
 
         axis %= dz.ndim
-        z = np.zeros((*dz.shape[:axis], size, *dz.shape[axis + 1 :]), dz.dtype)
+        z, wrong = np.zeros((*dz.shape[:axis], size, *dz.shape[axis + 1 :]), dz.dtype), np.zeros(1, np.int64)
         arrays = _three(dz, axis), _three(index, axis), _three(z, axis)
-        compiled.each(loops.put, arrays, len(arrays[0]), index.size)
-        return z
+        compiled.each(loops.put, (*arrays, wrong), len(arrays[0]), index.size)
+        return super().put_along_axis(dz, index, axis, size) if wrong[0] else z
 
     def scatter_add(self, dz: Array, index: Any, shape: tuple[int, ...]) -> Array:
         """Whole rows picked by one array of any shape are added in compiled code, columns shared among threads."""

@@ -28,29 +28,51 @@ def add_rows(dz: Array, index: Array, z: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def take(x: Array, index: Array, z: Array, start: int, stop: int) -> None:
-    """z[o, j, i] = x[o, index[o, j, i], i] for the outer places from start to stop."""
-    length = x.shape[1]
+def take(x: Array, index: Array, z: Array, wrong: Array, start: int, stop: int) -> None:
+    """z[o, j, i] = x[o, index[o, j, i], i] for the outer places from start to stop; wrong[0] = 1 where an index is not there."""
+    length, rows, inner = x.shape[1], index.shape[1], index.shape[2]
     for outer in range(start, stop):
-        for j in range(index.shape[1]):
-            for inner in range(index.shape[2]):
-                place = index[outer, j, inner]
-                if place < 0:
-                    place += length
-                z[outer, j, inner] = x[outer, place, inner]
+        if inner == 1:  # the last dimension: numbers side by side
+            line, places, result = x[outer, :, 0], index[outer, :, 0], z[outer, :, 0]
+            for j in range(rows):
+                place = places[j] if places[j] >= 0 else places[j] + length
+                if 0 <= place < length:
+                    result[j] = line[place]
+                else:
+                    wrong[0] = 1
+            continue
+        for j in range(rows):
+            for i in range(inner):
+                place = index[outer, j, i]
+                place = place if place >= 0 else place + length
+                if 0 <= place < length:
+                    z[outer, j, i] = x[outer, place, i]
+                else:
+                    wrong[0] = 1
 
 
 @compiled
-def put(dz: Array, index: Array, z: Array, start: int, stop: int) -> None:
-    """z[o, index[o, j, i], i] += dz[o, j, i] for the outer places from start to stop."""
-    length = z.shape[1]
+def put(dz: Array, index: Array, z: Array, wrong: Array, start: int, stop: int) -> None:
+    """z[o, index[o, j, i], i] += dz[o, j, i] for the outer places from start to stop; wrong as in `take`."""
+    length, rows, inner = z.shape[1], index.shape[1], index.shape[2]
     for outer in range(start, stop):
-        for j in range(index.shape[1]):
-            for inner in range(index.shape[2]):
-                place = index[outer, j, inner]
-                if place < 0:
-                    place += length
-                z[outer, place, inner] += dz[outer, j, inner]
+        if inner == 1:
+            line, places, result = dz[outer, :, 0], index[outer, :, 0], z[outer, :, 0]
+            for j in range(rows):
+                place = places[j] if places[j] >= 0 else places[j] + length
+                if 0 <= place < length:
+                    result[place] += line[j]
+                else:
+                    wrong[0] = 1
+            continue
+        for j in range(rows):
+            for i in range(inner):
+                place = index[outer, j, i]
+                place = place if place >= 0 else place + length
+                if 0 <= place < length:
+                    z[outer, place, i] += dz[outer, j, i]
+                else:
+                    wrong[0] = 1
 
 
 @compiled
