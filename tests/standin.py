@@ -244,6 +244,8 @@ class Function:
             raise HostAccess(f"{name}: got no array on the device among {arguments}")
         if name == "matmul":
             standin_cuda.product_by_cupy(arguments)
+        if name in OF_LISTS and len(arguments[0]) > 8:  # CuPy makes a table of the arrays' addresses on the host
+            standin_cuda.from_host(8 * len(arguments[0]))
         inside = [_inside(value, name, self.lists and position == 0) for position, value in enumerate(arguments)]
         named = {key: _inside(value, name) for key, value in settings.items()}
         found = computed(self.function, *inside, **named)

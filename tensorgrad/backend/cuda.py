@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,6 +22,10 @@ from tensorgrad.backends import cuda as cuda_switches
 from tensorgrad.device import Device
 from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import DeviceError, DtypeError
+from tensorgrad.mode import mode
+
+#: How many arrays CuPy joins by a launch for each of them.
+AT_ONCE = 8
 
 
 class CUDABackend(
@@ -43,7 +48,16 @@ class CUDABackend(
         self.compiled = Compiled(xp) if hasattr(xp, "RawModule") else None
         self.cudnn = cudnn
         self.products = products  # None: by CuPy, which captures none
+        self.concatenate = functools.partial(self._joined, xp.concatenate)
+        self.stack = functools.partial(self._joined, xp.stack)
         self._tf32 = False  # CuPy's own choice, but for CUPY_TF32=1
+
+    def _joined(self, join: Any, arrays: Any, axis: int = 0) -> Any:
+        """Of more arrays than AT_ONCE CuPy copies the addresses from the host, which no graph may hold: then some at a time."""
+        if mode.capturing is None or len(arrays) <= AT_ONCE:
+            return join(arrays, axis=axis)
+        parts = [join(arrays[i : i + AT_ONCE], axis=axis) for i in range(0, len(arrays), AT_ONCE)]
+        return self._joined(self.xp.concatenate, parts, axis)
 
     def check_device(self, device: Device) -> None:
         count = self.xp.cuda.runtime.getDeviceCount()

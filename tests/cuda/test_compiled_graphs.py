@@ -111,6 +111,17 @@ def test_how_much_is_launched():
     assert counts[2] > 20
 
 
+@pytest.mark.parametrize("count", [8, 9, 70])
+@pytest.mark.parametrize("join", [tg.cat, tg.stack])
+def test_many_arrays_are_joined_in_a_graph(join, count):
+    """CuPy joins up to eight by themselves; of more it copies the addresses from the host, which cannot be captured."""
+    fast = tg.compile(lambda x: join([x * i for i in range(count)], 1))
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], device="standin")
+    wanted = join([x * i for i in range(count)], 1).tolist()
+    assert [fast(x).tolist() for _ in range(5)] == [wanted] * 5
+    assert (fast.launches, fast.why()) == (2, [])
+
+
 def test_without_capture():
     fast = tg.compile(lambda x: x * 2, capture=False)
     x = tg.ones(2, device="standin")
