@@ -61,7 +61,8 @@ class Worker:
 
     def __init__(self, side: Side) -> None:
         self.side = side
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **side.environment}
+        places = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": places, **side.environment}
         if side.threads is not None:
             environment.update(dict.fromkeys(THREADS, str(side.threads)))
         self.process = subprocess.Popen(

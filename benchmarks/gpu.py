@@ -1,12 +1,15 @@
 """Compare with PyTorch on a CUDA GPU and print the table:
 
-    python -m benchmarks.gpu [--only TEXT] [--precision float32|float16] [--batch N] [--rounds N] [--no-cudnn] [--inference]
+    python -m benchmarks.gpu [--only TEXT] [--precision float32|float16] [--batch N] [--rounds N] [--seconds S] [--eager]
+                             [--no-cudnn] [--inference]
 
 Needs a GPU, CuPy (extra gpu12 or gpu13), cuDNN if it is to be used (cudnn12 or cudnn13), and a PyTorch built for CUDA; says which is
 missing and measures nothing without. Four sides, each in a process of its own, asked in turn: tensorgrad as it is and through
 tensorgrad.compile, PyTorch eager and through torch.compile. A turn is ten steps, after which the GPU is waited for. Ratios are
-medians of the rounds'; below 1 tensorgrad is faster. TF32 is as each library has it by default: in convolutions, not in matrix products.
-Memory is what each library's pool has taken from the GPU after a turn.
+medians of the rounds'; below 1 tensorgrad is faster. A side that breaks down leaves its cells empty and says why below its row, and
+so does a compiled step that is not launched as CUDA graphs. --eager leaves torch.compile out, which takes a minute to start. TF32 is
+as each library has it by default: in convolutions, not in matrix products. Memory is what each library's pool has taken from the GPU
+after a turn.
 """
 
 from __future__ import annotations
@@ -74,9 +77,10 @@ def ours(name: str, batch: int, precision: str, train: bool, cudnn: bool, compil
     model = model.to(device, dtype)
     images, labels = (tensorgrad.from_numpy(values).to(device) for values in batch_of(name, batch))
     step = one_step(tensorgrad, nn, optim, model, images.to(dtype), labels, train)
-    if compiled:
-        step = tensorgrad.compile(step)
-    return several(step, tensorgrad.cuda.synchronize if device == "cuda" else lambda: None)
+    fast = tensorgrad.compile(step) if compiled else None
+    steps = several(fast or step, tensorgrad.cuda.synchronize if device == "cuda" else lambda: None)
+    steps.why = fast.why if fast is not None else list  # type: ignore[attr-defined]
+    return steps
 
 
 def theirs(
@@ -130,28 +134,29 @@ def several(step: Step, wait: Callable[[], Any]) -> Step:
     return steps
 
 
-def reserved(side: str, settings: dict[str, Any]) -> float:
-    """MB that the side's pool has taken from the GPU after two turns."""
+def reserved(side: str, settings: dict[str, Any]) -> tuple[float, list[str]]:
+    """MB that the side's pool has taken from the GPU after two turns, and why its step was not launched as graphs."""
     steps = {"ours": ours, "theirs": theirs}[side](**settings)
     steps()
     steps()
     if side == "ours":
         import tensorgrad
 
-        return tensorgrad.cuda.memory_reserved() / 2**20
+        return tensorgrad.cuda.memory_reserved() / 2**20, steps.why()  # type: ignore[attr-defined]
     import torch
 
-    return float(torch.cuda.memory_reserved()) / 2**20
+    return float(torch.cuda.memory_reserved()) / 2**20, []
 
 
-def memory_of(label: str, plan: Plan) -> float:
+def memory_of(label: str, plan: Plan) -> tuple[float, list[str]]:
     """`reserved` in a process of its own; raises Failed with the last line that it said."""
     side, compiled = SIDES[label]
     command = [sys.executable, "-m", "benchmarks.gpu", "--memory", side, json.dumps(plan.settings(compiled))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise Failed(f"{label}: {(done.stderr.strip().splitlines() or ['it ended without a word'])[-1]}")
-    return float(done.stdout.split()[-1])
+    megabytes, reasons = json.loads(done.stdout.splitlines()[-1])
+    return megabytes, reasons
 
 
 def why_not() -> str | None:
@@ -190,28 +195,50 @@ def machine(plan_cudnn: bool) -> str:
     )
 
 
-def row(plan: Plan, rounds: int) -> str:
-    """A line of the table: milliseconds a step, ratios to PyTorch eager, and to its compiled step, memory, the goal."""
-    module = "benchmarks.gpu"
-    times: dict[str, list[float]] = {}
-    sides = [Side(label, f"{module}:{side}", plan.settings(compiled)) for label, (side, compiled) in SIDES.items()]
-    try:
-        found = contest(sides, rounds=rounds, seconds=1.0)
-        times = dict(zip(SIDES, found))
-        memory = [memory_of(label, plan) for label in ("tensorgrad", "PyTorch")]
-    except Failed as error:
-        return f"| {plan.name} ({plan.batch}) | {error} | | | | | | | | |"
+def row(plan: Plan, rounds: int, seconds: float = 1.0, labels: Sequence[str] = tuple(SIDES)) -> str:
+    """A line of the table: milliseconds a step, ratios to PyTorch eager, and to its compiled step, memory, the goal; and below it
+    what the sides had to say."""
+    times, said = times_of(plan, rounds, seconds, labels)
 
     def ratio(one: str, other: str) -> str:
+        if one not in times or other not in times:
+            return ""
         return f"{statistics.median(a / b for a, b in zip(times[one], times[other])):.2f}"
 
-    cells = [f"{1e3 * statistics.median(times[label]) / STEPS:.2f}" for label in SIDES]
+    cells = [f"{1e3 * statistics.median(times[label]) / STEPS:.2f}" if label in times else "" for label in SIDES]
     cells += [ratio("tensorgrad", "PyTorch"), ratio("tensorgrad, compiled", "PyTorch")]
-    cells += [
-        ratio("tensorgrad, compiled", "PyTorch, compiled"),
-        " / ".join(f"{megabytes:.0f}" for megabytes in memory),
-    ]
-    return f"| {plan.name} ({plan.batch}) | {' | '.join(cells)} | {GOALS[plan.name][1]} |"
+    cells.append(ratio("tensorgrad, compiled", "PyTorch, compiled"))
+    memory = []
+    for label in ("tensorgrad", "PyTorch", "tensorgrad, compiled"):
+        if label not in times:
+            continue
+        try:
+            megabytes, reasons = memory_of(label, plan)
+        except Failed as error:
+            said.append(str(error))
+            continue
+        said += [f"{label}: {reason}" for reason in reasons]
+        if label != "tensorgrad, compiled":
+            memory.append(f"{megabytes:.0f}")
+    cells.append(" / ".join(memory))
+    line = f"| {plan.name} ({plan.batch}) | {' | '.join(cells)} | {GOALS[plan.name][1]} |"
+    return "\n".join([line, *(f"<!-- {plan.name}: {text} -->" for text in said)])
+
+
+def times_of(
+    plan: Plan, rounds: int, seconds: float, labels: Sequence[str]
+) -> tuple[dict[str, list[float]], list[str]]:
+    """Seconds of every round of the sides that work, and what the others said; without these the contest begins anew."""
+    said: list[str] = []
+    left = list(labels)
+    while left:
+        sides = [Side(one, f"benchmarks.gpu:{SIDES[one][0]}", plan.settings(SIDES[one][1])) for one in left]
+        try:
+            return dict(zip(left, contest(sides, rounds=rounds, seconds=seconds))), said
+        except Failed as error:
+            said.append(str(error))
+            left.remove(next(one for one in left if str(error).startswith(f"{one}:")))
+    return {}, said
 
 
 HEAD = (
@@ -226,12 +253,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("float32", "float16"), default="float32")
     parser.add_argument("--batch", type=int, help="in place of the networks' own")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=1.0, help="a side's turn")
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--no-cudnn", action="store_true", help="on both sides")
     parser.add_argument("--inference", action="store_true", help="in place of training steps")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.memory:
-        print(reserved(given.memory[0], json.loads(given.memory[1])))
+        print(json.dumps(reserved(given.memory[0], json.loads(given.memory[1]))))
         return 0
     missing = why_not()
     if missing is not None:
@@ -243,7 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (batch, _) in GOALS.items():
         if given.only.lower() in name.lower():
             plan = Plan(name, given.batch or batch, given.precision, not given.inference, not given.no_cudnn)
-            print(row(plan, given.rounds), flush=True)
+            labels = [label for label in SIDES if not (given.eager and label == "PyTorch, compiled")]
+            print(row(plan, given.rounds, given.seconds, labels), flush=True)
     return 0
 
 

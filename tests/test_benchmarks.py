@@ -168,6 +168,43 @@ def test_the_gpu_s_steps_run_on_the_stand_in(train, compiled, monkeypatch):
     gpu.ours("LeNet-5", 2, "float32", train, True, compiled, device="standin")()
 
 
+def test_a_side_that_breaks_down_costs_only_its_own_cells(monkeypatch):
+    """Its reason stands below the row, and so does that of a compiled step that runs without graphs."""
+    asked = []
+
+    def contest(sides, *, rounds, seconds):
+        labels = [side.label for side in sides]
+        asked.append(labels)
+        if "PyTorch, compiled" in labels:
+            raise duel.Failed("PyTorch, compiled: no compiler")
+        if "PyTorch" in labels and seconds == 9:
+            raise duel.Failed("PyTorch: no memory")
+        return [[gpu.STEPS / 1e3] * rounds for label in labels]
+
+    monkeypatch.setattr(gpu, "contest", contest)
+    monkeypatch.setattr(gpu, "memory_of", lambda label, plan: (7.0, ["no graph"] if "compiled" in label else []))
+    plan = gpu.Plan("LeNet-5", 128, "float32", True, True)
+    assert gpu.row(plan, 3).splitlines() == [
+        "| LeNet-5 (128) | 1.00 | 1.00 | 1.00 |  | 1.00 | 1.00 |  | 7 / 7 | compiled at most 0.5 |",
+        "<!-- LeNet-5: PyTorch, compiled: no compiler -->",
+        "<!-- LeNet-5: tensorgrad, compiled: no graph -->",
+    ]
+    assert [len(labels) for labels in asked] == [4, 3]
+    first = gpu.row(plan, 3, 9, list(gpu.SIDES)[:3]).splitlines()[0]
+    assert first == "| LeNet-5 (128) | 1.00 | 1.00 |  |  |  |  |  | 7 | compiled at most 0.5 |"
+
+
+def test_a_worker_finds_what_its_parent_finds(monkeypatch, tmp_path):
+    """A package that only PYTHONPATH leads to."""
+    (tmp_path / "elsewhere.py").write_text("def steps():\n    return lambda: None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = duel.Worker(duel.Side("there", "elsewhere:steps"))
+    try:
+        assert worker.time(1) >= 0
+    finally:
+        worker.stop()
+
+
 @pytest.mark.oracle
 def test_the_gpu_s_steps_are_those_of_pytorch():
     pytest.importorskip("torch")
