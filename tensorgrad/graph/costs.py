@@ -78,6 +78,7 @@ def _rows_by_columns(operands: Shapes, result: Shape) -> int:
 PRODUCTS: dict[str, Callable[[Shapes, Shape], int]] = {
     "conv2d": _convolution,
     "conv2d_bias": _convolution,
+    "conv2d_bias_relu": _convolution,
     "conv2d_input_grad": _convolution_input_grad,
     "conv2d_weight_grad": _convolution_weight_grad,
     "inner_product": _rows_by_columns,
