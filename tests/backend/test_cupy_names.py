@@ -102,7 +102,10 @@ def test_cupy_has_every_name_we_ask_for(name: str):
     for part in name.split("."):
         if part in ("at", "get"):  # of a ufunc, of an array
             continue
-        assert hasattr(place, part), f"CuPy has no {name}"
+        try:
+            assert hasattr(place, part), f"CuPy has no {name}"
+        except ImportError as error:  # CuPy knows it, and loads a library that is not there
+            pytest.skip(str(error))
         place = getattr(place, part)
 
 
