@@ -27,6 +27,15 @@ KINDS = {
     "float64": (1, 70, ctypes.c_double(1), ctypes.c_double(0)),
 }
 TF32, DEFAULT_ALGORITHM = 77, -1
+STATUSES = {
+    1: "CUBLAS_STATUS_NOT_INITIALIZED",
+    3: "CUBLAS_STATUS_ALLOC_FAILED, no memory",
+    7: "CUBLAS_STATUS_INVALID_VALUE",
+    8: "CUBLAS_STATUS_ARCH_MISMATCH",
+    13: "CUBLAS_STATUS_EXECUTION_FAILED",
+    14: "CUBLAS_STATUS_INTERNAL_ERROR",
+    15: "CUBLAS_STATUS_NOT_SUPPORTED",
+}
 #: The memory that a captured product may use. cuBLAS would take some of its own, which a graph must not: 32 MiB is what NVIDIA
 #: recommends for the newest GPUs.
 WORKSPACE = 32 << 20
@@ -131,7 +140,7 @@ class Cublas:
             return None if z is None else z.squeeze(dropped)
         if x.shape[-1] != y.shape[-2]:
             return None
-        if x.device != y.device:
+        if x.device.id != y.device.id:
             raise DeviceError(
                 f"matmul: got arrays on 'cuda:{x.device.id}' and 'cuda:{y.device.id}'; move one with .to(device)"
             )
@@ -198,7 +207,9 @@ class Cublas:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self.library, name)(*arguments)
         if status != 0:
-            raise DeviceError(f"matmul: {name} of cuBLAS failed with status {status}")
+            raise DeviceError(
+                f"matmul: {name} of cuBLAS failed with status {status} ({STATUSES.get(status, 'unknown')})"
+            )
 
 
 def _broadcast(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -16,7 +16,7 @@ import tensorgrad as tg
 from tensorgrad import backends
 from tensorgrad.backend.cublas import ARGUMENTS, MOST_LAUNCHES, WORKSPACE, load
 from tensorgrad.cuda.graphs import Capture
-from tensorgrad.errors import DeviceError
+from tensorgrad.errors import DeviceError, GraphError
 
 
 def plain(*shape: int) -> Any:
@@ -119,8 +119,21 @@ def test_a_failure_is_told():
     cublas = HostCublas(standin.standin)
     cublas.library._cublasGemmStridedBatchedEx = lambda *_: 13
     x = standin.standin.ones((2, 2), "float32")
-    with pytest.raises(DeviceError, match="matmul: cublasGemmStridedBatchedEx of cuBLAS failed with status 13"):
+    with pytest.raises(
+        DeviceError,
+        match=r"matmul: cublasGemmStridedBatchedEx of cuBLAS failed with status 13 .CUBLAS_STATUS_EXECUTION_FAILED",
+    ):
         cublas.matmul(x, x, False)
+
+
+def test_a_library_that_cannot_begin_while_capturing_is_a_refusal_of_the_capture():
+    """The first product of a thread: its handle cannot be made then; a step before the capture makes it."""
+    cublas = HostCublas(standin.standin)
+    cublas.library._cublasCreate_v2 = lambda *_: 1
+    x = standin.standin.ones((2, 2), "float32")
+    with pytest.raises(GraphError, match=r"cannot be captured.*NOT_INITIALIZED"):
+        with Capture(standin.standin, standin_cuda.MemoryPool()):
+            cublas.matmul(x, x, False)
 
 
 def test_arrays_on_two_devices_are_refused(monkeypatch: pytest.MonkeyPatch):
