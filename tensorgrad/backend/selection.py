@@ -188,5 +188,7 @@ class NumpyScanKernels(ScanKernels):
         return z
 
     def check_index(self, operation: str, index: Array, size: int, kind: type[Exception]) -> None:
+        if index.dtype == numpy.int64 and index.size and int(index.view(numpy.uint64).max()) < size:
+            return  # one look: without a sign, negative numbers are the largest
         if index.size and not (0 <= index.min() and index.max() < size):
             raise kind(f"{operation}: got indices {index.min()} to {index.max()}; they must be from 0 to {size - 1}")
