@@ -19,7 +19,9 @@ from tensorgrad.autocasting import (
     is_autocast_enabled,
 )
 from tensorgrad.backend import set_default_device
+from tensorgrad.backend.parallel import get_num_threads, set_num_threads
 from tensorgrad.creation import *
+from tensorgrad.determinism import *
 from tensorgrad.device import Device, get_default_device
 from tensorgrad.dtypes import (
     can_cast,
@@ -205,6 +207,7 @@ __all__ = [
     "get_autocast_dtype",
     "get_default_device",
     "get_default_dtype",
+    "get_num_threads",
     "get_rng_state",
     "group_norm",
     "half",
@@ -242,6 +245,7 @@ __all__ = [
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "short",
@@ -250,6 +254,7 @@ __all__ = [
     "uint8",
 ]
 __all__ += tensorgrad.creation.__all__
+__all__ += tensorgrad.determinism.__all__
 __all__ += tensorgrad.ops.about.__all__
 __all__ += tensorgrad.ops.arithmetic.__all__
 __all__ += tensorgrad.ops.arranging.__all__

@@ -13,7 +13,7 @@ from tensorgrad.backend.loss import NumpyLossKernels
 from tensorgrad.backend.numpy_convolution import NumpyConvolutionKernels
 from tensorgrad.backend.numpy_normalization import NumpyNormalizationKernels
 from tensorgrad.backend.numpy_pooling import NumpyPoolingKernels
-from tensorgrad.backend.parallel import share
+from tensorgrad.backend.parallel import product, share
 from tensorgrad.backend.selection import NumpyScanKernels
 from tensorgrad.backend.update import BlockedUpdateKernels
 from tensorgrad.device import Device
@@ -105,7 +105,7 @@ class CPUBackend(
             return self.cast(self.matmul(x.astype(numpy.float32), y.astype(numpy.float32)), numpy.float16)
         products = x.size * y.shape[-1] if y.ndim > 1 else 0
         if not ALONE_IN_BLAS < products < WORTH_THREADS:
-            return numpy.matmul(x, y)
+            return product(x, y)
         result: list[Any] = []
         share(1, lambda _start, _stop: result.append(numpy.matmul(x, y)), worthwhile=False, matrix_products=True)
         return result[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorgrad import determinism
 from tensorgrad.backend.cuda_convolution import CudaConvolutionKernels
 from tensorgrad.backend.cuda_kernels import contiguous
 from tensorgrad.backend.cudnn_graphs import DATA_TYPES, Cudnn, Problem
@@ -76,7 +77,7 @@ class CudnnKernels(CudaConvolutionKernels):
         last = channels_last(first)
         x, w, z = (tuple(shape) for shape in shapes)
         window = (stride[0], stride[1]), padding, (dilation[0], dilation[1])
-        settings = switches.allow_tf32, switches.deterministic, switches.benchmark
+        settings = switches.allow_tf32, switches.deterministic or determinism.state.enabled, switches.benchmark
         device = int(first.device.id)
         problem = Problem(result, first.dtype.name, x, w, z, *window, len(arrays) == 3, last, *settings, device, relu)
         return self.cudnn.compute(problem, *(_laid_out(x, last) for x in arrays))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tensorgrad import determinism
 from tensorgrad.backend.cuda_kernels import MOST_ELEMENTS, CompiledKernels, blocks_for, contiguous
 from tensorgrad.backend.selection import ScanKernels
 
@@ -16,6 +17,7 @@ class CudaScatterKernels(CompiledKernels, ScanKernels):
 
     def scatter_add(self, dz: Array, index: Any, shape: tuple[int, ...]) -> Array:
         """Of whole rows by one array of their numbers, as an embedding's gradient is; CuPy does the others."""
+        determinism.refuse("scatter_add on a GPU (the gradient of indexing, gather and embedding)")
         rows = index[0] if isinstance(index, tuple) and index else None
         if rows is None:
             return super().scatter_add(dz, index, shape)
@@ -33,6 +35,7 @@ class CudaScatterKernels(CompiledKernels, ScanKernels):
         return z.astype(dz.dtype, copy=False)
 
     def put_along_axis(self, dz: Array, index: Array, axis: int, size: int) -> Array:
+        determinism.refuse("put_along_axis on a GPU (the gradient of gather, sort and max)")
         axis %= dz.ndim
         shape = dz.shape[:axis] + (size,) + dz.shape[axis + 1 :]
         whole = index.dtype.kind == "i" and index.shape == dz.shape

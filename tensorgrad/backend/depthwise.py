@@ -60,7 +60,7 @@ def conv2d_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding:
     """dw (C, 1, KH, KW) of <dz, x * w>."""
     dz, x = _ordered(dz), _ordered(x)
     items = len(x) * dz.shape[2]
-    parts = min(team.threads(), items)
+    parts = min(team.shares(), items)
     sums = aligned((parts, *kernel, x.shape[1]), np.float32)
     words = [address(x), address(dz), 0, address(sums)]
     words += _settings(x.shape, dz.shape, kernel, stride, dilation, (padding[0], padding[2]))

@@ -296,7 +296,7 @@ def conv2d_weight_grad(
     rows_at_once = windows.rows_at_once(channels * groups)
     rows_at_once = max(rows_at_once, min(rows, -(-256 // columns)))
     row_blocks = -(-rows // rows_at_once)
-    parts = 1 if by_tiles else min(team.threads(), images * row_blocks)
+    parts = 1 if by_tiles else min(team.shares(), images * row_blocks)
     dw = aligned((parts, groups, depth, whole), np.float32)
     seen = (rows_at_once - 1) * stride[0] + extent(kernel_size[0], dilation[0])
     of_thread = ROWS_OF_SCRATCH * 2 * lanes() + (0 if inside else seen * windows.width * channels * groups)

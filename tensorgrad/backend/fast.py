@@ -211,15 +211,14 @@ class FastBackend(
 
 
 #: The functions of numba_curves.py, and the numbers from which on a pass of its is worth it: those made of straight lines are
-#: few passes of NumPy's; erf is some forty.
+#: few passes of NumPy's; erf is some forty. A program of few numbers is spared the half second of importing Numba.
 FEWEST = {
     **dict.fromkeys(
         ("leaky_relu", "threshold", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "huber"),
         1 << 12,
     ),
-    **dict.fromkeys(
-        ("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh", "gelu", "erf", "erfc"), 1 << 6
-    ),
+    **dict.fromkeys(("sigmoid", "silu", "mish", "softplus", "logsigmoid", "elu", "gelu_tanh"), 1 << 10),
+    **dict.fromkeys(("gelu", "erf", "erfc"), 1 << 8),
 }
 #: Elements from which on an addition is worth more than one thread.
 LARGE = 1 << 16

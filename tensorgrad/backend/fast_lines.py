@@ -12,8 +12,9 @@ from tensorgrad.backend.normalization import NormalizationKernels
 
 Array = np.ndarray[Any, Any]
 
-#: Numbers from which on a kernel is worth it: NumPy makes seven passes and more, for layer normalisation some thirty.
-FEWEST = 1 << 6
+#: Numbers from which on a kernel, and the half second that importing Numba takes once, is worth it: NumPy makes seven passes and
+#: more, for layer normalisation some thirty.
+FEWEST, FEWEST_TO_NORM = 1 << 10, 1 << 6
 
 
 class FastLineKernels(NormalizationKernels):
@@ -47,7 +48,7 @@ class FastLineKernels(NormalizationKernels):
         self, x: Array, weight: Array | None, bias: Array | None, count: int, eps: float
     ) -> tuple[Array, Array, Array, Array]:
         given = [v for v in (weight, bias) if v is not None]
-        if not compiled.in_registers(x, *given, least=FEWEST):
+        if not compiled.in_registers(x, *given, least=FEWEST_TO_NORM):
             return super().layer_norm(x, weight, bias, count, eps)
         n = math.prod(x.shape[x.ndim - count :])
         return compiled.part("lines").layer_norm(x, weight, bias, n, eps)  # type: ignore[no-any-return]
@@ -55,7 +56,7 @@ class FastLineKernels(NormalizationKernels):
     def layer_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, count: int
     ) -> tuple[Array, Any, Any]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
             return super().layer_norm_grad(dz, x, weight, mean, inv_std, count)
         last = x.shape[x.ndim - count :]
         dx, dw, db = compiled.part("lines").layer_norm_grad(dz, x, weight, mean, inv_std, math.prod(last))
@@ -67,26 +68,26 @@ class FastLineKernels(NormalizationKernels):
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Array, Array, Array]:
         given = [v for v in (weight, bias) if v is not None]
-        if not compiled.in_registers(x, *given, least=FEWEST):
+        if not compiled.in_registers(x, *given, least=FEWEST_TO_NORM):
             return super().group_norm(x, weight, bias, groups, eps)
         return compiled.part("groups").group_norm(x, weight, bias, groups, eps)  # type: ignore[return-value]
 
     def group_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, mean: Array, inv_std: Array, groups: int
     ) -> tuple[Array, Array, Array]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
             return super().group_norm_grad(dz, x, weight, mean, inv_std, groups)
         return compiled.part("groups").group_norm_grad(dz, x, weight, mean, inv_std, groups)
 
     def rms_norm(self, x: Array, weight: Array | None, count: int, eps: float) -> tuple[Array, Array]:
-        if not compiled.in_registers(x, *(() if weight is None else (weight,)), least=FEWEST):
+        if not compiled.in_registers(x, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
             return super().rms_norm(x, weight, count, eps)
         return compiled.part("lines").rms_norm(x, weight, math.prod(x.shape[x.ndim - count :]), eps)
 
     def rms_norm_grad(
         self, dz: Array, x: Array, weight: Array | None, inv_rms: Array, count: int
     ) -> tuple[Array, Array | None]:
-        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST):
+        if not compiled.in_registers(x, dz, *(() if weight is None else (weight,)), least=FEWEST_TO_NORM):
             return super().rms_norm_grad(dz, x, weight, inv_rms, count)
         last = x.shape[x.ndim - count :]
         dx, dw = compiled.part("lines").rms_norm_grad(dz, x, weight, inv_rms, math.prod(last))

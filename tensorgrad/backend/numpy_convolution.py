@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tensorgrad.backend.convolution import ConvolutionKernels
-from tensorgrad.backend.parallel import share
+from tensorgrad.backend.parallel import product, share
 from tensorgrad.backend.windows import Padding, Pair, chunks, conv2d_output_size, extent, reach, taps
 
 Array = np.ndarray[Any, Any]
@@ -106,7 +106,7 @@ def _conv2d(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, 
     features, _, *kernel = w.shape
     if padding == (0, 0, 0, 0):
         if tuple(kernel) == x.shape[2:]:
-            return (_flat(x) @ _flat(w).T).reshape(x.shape[0], features, 1, 1)
+            return product(_flat(x), _flat(w).T).reshape(x.shape[0], features, 1, 1)
         if kernel == [1, 1]:
             return _pointwise(x[:, :, :: stride[0], :: stride[1]], w[:, :, 0, 0])
     windows = _windows(features, w.shape[2:], stride, dilation, (padding[0], padding[2]), outputs)
@@ -118,7 +118,7 @@ def _conv2d_input_grad(dz: Array, w: Array, input_size: Pair, stride: Pair, padd
     kernel, outputs = w.shape[2:], dz.shape[2:]
     if padding == (0, 0, 0, 0):
         if kernel == input_size:
-            return (_flat(dz) @ _flat(w)).reshape(dz.shape[0], channels, *input_size)
+            return product(_flat(dz), _flat(w)).reshape(dz.shape[0], channels, *input_size)
         if kernel == (1, 1):
             dx = _pointwise(dz, w[:, :, 0, 0].T)
             return dx if outputs == input_size else _spread(dx, input_size, stride)
@@ -141,7 +141,7 @@ def _conv2d_weight_grad(dz: Array, x: Array, kernel: Pair, stride: Pair, padding
     features, channels = dz.shape[1], x.shape[1]
     if padding == (0, 0, 0, 0):
         if kernel == x.shape[2:]:
-            return (_flat(dz).T @ _flat(x)).reshape(features, channels, *kernel)
+            return product(_flat(dz).T, _flat(x)).reshape(features, channels, *kernel)
         if kernel == (1, 1):
             return _pointwise_weight_grad(dz, x[:, :, :: stride[0], :: stride[1]])
     return _correlate_grad(dz, x, _windows(features, kernel, stride, dilation, (padding[0], padding[2]), dz.shape[2:]))

@@ -7,6 +7,7 @@ fight for the cores (each waits by spinning), so while ours works BLAS is held t
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from tensorgrad import determinism
+from tensorgrad.errors import ArgumentError, OperandError
 
 
 def available() -> int:
@@ -80,6 +84,19 @@ class _Blas:
                 if self.scopes == 0:
                     self.set(self.before)
 
+    def limit(self, threads: int) -> None:
+        """From now on no more threads than that, nor than the cores."""
+        with self.lock:
+            if not self.found:
+                self.find()
+            count = min(threads, available())
+            if self.scopes:  # what is put back when the last one leaves
+                self.before = [count] * len(self.of_process)
+            else:
+                self.set([count] * len(self.of_process))
+            for library in self.of_thread:
+                library.set_num_threads(count)
+
     def set(self, threads: list[int]) -> None:
         for library, count in zip(self.of_process, threads):
             # Newer versions of threadpoolctl let only one thread of the process change OpenBLAS, the first that did; our
@@ -136,10 +153,36 @@ def set_thread_count(threads: int) -> None:
     _pool = _Pool(threads)
 
 
+def get_num_threads() -> int:
+    """How many threads compute on the processor: TENSORGRAD_NUM_THREADS, or else the cores this process may use."""
+    return thread_count()
+
+
+def set_num_threads(num: int) -> None:
+    """Compute with so many threads on the processor from now on; NumPy's BLAS, the whole process's, with no more.
+
+    num  at least 1
+    Raises OperandError for what is no whole number, ArgumentError below 1.
+
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    if isinstance(num, bool) or not isinstance(num, (int, np.integer)):
+        raise OperandError(f"set_num_threads: got {num!r}; it must be a whole number")
+    if num < 1:
+        raise ArgumentError(f"set_num_threads: got {num}; it must be at least 1")
+    set_thread_count(int(num))
+    _blas.limit(int(num))
+
+
 def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True, matrix_products: bool = False) -> None:
     """Call task(start, stop) so that range(count) is covered, in as many equal parts as there are threads.
 
-    The parts depend on count and the number of threads only, so equal calls give equal results to the last bit.
+    The parts depend on count and the number of threads only, so equal calls give equal results to the last bit; with
+    deterministic algorithms (determinism.py) on count alone.
     Where handing out is not worthwhile, or a task itself shares, it is one call in the caller's thread. If the task makes
     matrix_products, BLAS has one thread then, too: its threads hardly help small products, and on a busy machine waiting
     for them takes up to a hundred times as long as the work. An exception in a part is raised here once all have ended.
@@ -149,13 +192,14 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True,
     >>> sorted(covered)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    parts = min(count, _pool.threads)
+    deterministic = determinism.state.enabled
+    parts = min(count, determinism.PARTS if deterministic else _pool.threads)
     if getattr(_working, "now", False):
         task(0, count)
         return
     if not worthwhile or parts <= 1:
         # a single image that would be worth sharing may have all threads of BLAS
-        if matrix_products and not (worthwhile and _pool.threads > 1):
+        if matrix_products and (deterministic or not (worthwhile and _pool.threads > 1)):
             with _blas.at_one_thread():
                 task(0, count)
         else:
@@ -164,6 +208,10 @@ def share(count: int, task: Callable[[int, int], None], worthwhile: bool = True,
     bounds = [count * part // parts for part in range(parts + 1)]
     errors = np.geterr()  # np.errstate holds in one thread only
     with _blas.at_one_thread():
+        if _pool.threads == 1:
+            for start, stop in itertools.pairwise(bounds):
+                _run(task, start, stop, errors)
+            return
         others = [_pool.submit(_run, task, start, stop, errors) for start, stop in zip(bounds[1:], bounds[2:])]
         try:
             _run(task, bounds[0], bounds[1], errors)
@@ -180,3 +228,12 @@ def _run(task: Callable[[int, int], None], start: int, stop: int, errors: Any) -
             task(start, stop)
     finally:
         _working.now = False
+
+
+def product(x: Any, y: Any) -> Any:
+    """numpy.matmul; with deterministic algorithms in one thread of BLAS, whose parts might depend on their number."""
+    if not determinism.state.enabled:
+        return np.matmul(x, y)
+    result: list[Any] = []
+    share(1, lambda _start, _stop: result.append(np.matmul(x, y)), worthwhile=False, matrix_products=True)
+    return result[0]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad import determinism
 from tensorgrad.backend import parallel
 from tensorgrad.backend.memory import address_of, aligned
 
@@ -184,6 +185,11 @@ def run(kernel: Any, arguments: list[int], count: int, worthwhile: bool = True, 
 def threads() -> int:
     """How many threads compute at most: kernels number them from 0."""
     return parallel.thread_count()
+
+
+def shares() -> int:
+    """How many parts a sum is taken in at most: one a thread, or with deterministic algorithms always as many."""
+    return determinism.PARTS if determinism.state.enabled else parallel.thread_count()
 
 
 class _Scratch(threading.local):

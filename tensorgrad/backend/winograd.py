@@ -39,7 +39,7 @@ def _rows_at_once(channels: int, features: int, outputs: Pair, images: int) -> i
     down, across = _tiles(outputs)
     room = max(TILES_BYTES, 144 * channels * features)
     rows = max(1, min(down, room // (144 * across * (channels + features))))
-    while images * -(-down // rows) < 2 * team.threads() and rows > 1:
+    while images * -(-down // rows) < 2 * team.shares() and rows > 1:
         rows = -(-rows // 2)
     return rows
 
@@ -135,7 +135,7 @@ def weight_grad(dz: Array, x: Array, padding: Pair) -> Array:
     else:
         rows = _rows_at_once(channels, features, outputs, images)
         items = images * -(-down // rows)
-        parts = min(team.threads(), items)
+        parts = min(team.shares(), items)
         s = aligned((parts, 36, channels, features), np.float32)
         of_whole = _scratch_of_whole(rows, across, channels, features)
         settings = [
