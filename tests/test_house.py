@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module may import from its own floor and from those below. A folder's name stands for all in it
 # but those of its modules that are named themselves.
 FLOORS = (
-    ("errors", "dtypes", "device", "mode", "version", "handles", "locks", "backends", "jit", "autocast_table", "determinism"),
+    ("errors", "dtypes", "device", "mode", "version", "handles", "locks", "backends", "jit", "autocast_table"),
+    ("determinism",),
     ("backend",),
     ("random", "cuda"),
     ("primitive", "tensor", "storage", "printing", "anomaly", "gradient_hooks", "saved"),
