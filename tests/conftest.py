@@ -74,3 +74,23 @@ def device(request: pytest.FixtureRequest) -> str:
     """The name of a device: NumPy's, the stand-in for CuPy, and CuPy's where there is a GPU."""
     name: str = request.param
     return name
+
+
+# tests/graph; in a conftest.py of its own they would clash with tests/cuda's where both folders are named
+
+
+@pytest.fixture
+def small_net():
+    """A fresh network; its input is (N, 3, 8, 8)."""
+    from graph_networks import SmallNet
+
+    return SmallNet()
+
+
+@pytest.fixture
+def image():
+    """Two pictures for it."""
+    import tensorgrad as tg
+
+    tg.manual_seed(0)
+    return tg.randn(2, 3, 8, 8)
