@@ -279,6 +279,23 @@ def test_batch_norm_in_channels_last_memory(shape: tuple[int, ...], threads: int
     assert y.strides == x.strides and found[0].strides == x.strides
 
 
+@pytest.mark.parametrize("dtype", [numpy.float32, numpy.float64])
+def test_batch_norm_with_weights_of_other_memory(dtype: Any):
+    """Every other number of an array, or float64."""
+    x, dz = channels_last(draw((3, 20, 7, 6))), channels_last(draw((3, 20, 7, 6), 6))
+    weight, bias = draw((40,), 4).astype(dtype)[::2], draw((40,), 5).astype(dtype)[::2]
+    plain = weight.astype(numpy.float32), bias.astype(numpy.float32)
+    for relu in ("", "_relu"):
+        forward, backward = getattr(Fast(), f"batch_norm{relu}"), getattr(Fast(), f"batch_norm{relu}_grad")
+        found, wanted = forward(x, weight, bias, EPS), forward(x, *plain, EPS)
+        weights, others = ((weight, bias), plain) if relu else ((weight,), plain[:1])
+        found += backward(dz, x, *weights, found[1], found[3])
+        wanted += backward(dz, x, *others, wanted[1], wanted[3])
+        for ours, theirs in zip(found, wanted, strict=True):
+            numpy.testing.assert_array_equal(ours, theirs)
+        assert found[5].dtype == found[6].dtype == dtype
+
+
 def test_batch_norm_in_batch_last_memory():
     x, dz, weight, bias = draw((32, 6, 14, 14)), draw((32, 6, 14, 14), 4), draw((6,), 5), draw((6,), 6)
     found = Fast().batch_norm(batch_last(x), weight, bias, EPS)
@@ -287,6 +304,25 @@ def test_batch_norm_in_batch_last_memory():
     grads = Fast().batch_norm_grad(batch_last(dz), batch_last(x), weight, found[1], found[3])
     for ours, theirs in zip(grads, Fast().batch_norm_grad(dz, x, weight, found[1], found[3])):
         numpy.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("channels", [(1, 5, 3), (16, 32), (7, 64, 1, 40), (20,)])
+@pytest.mark.parametrize("memory", ["channels last", "planes", "both", "a part"])
+def test_joined_channels(channels: tuple[int, ...], memory: str, threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast, "LARGE", 0)
+    images = [channels_last(draw((3, count, 9, 10), seed)) for seed, count in enumerate(channels)]
+    if memory == "planes":
+        images = [numpy.ascontiguousarray(x) for x in images]
+    if memory == "both":
+        images[0] = numpy.ascontiguousarray(images[0])
+    if memory == "a part":
+        images[-1] = channels_last(draw((3, channels[-1] + 3, 9, 10)))[:, 1:-2]
+    backend = fast.FastBackend(numpy)
+    numpy.testing.assert_array_equal(backend.concatenate(images, 1), numpy.concatenate(images, 1))
+    rows = [x.transpose(1, 0, 2, 3) for x in images]
+    numpy.testing.assert_array_equal(backend.concatenate(rows, 0), numpy.concatenate(rows, 0))
+    wide_one = [*images[:-1], wide(images[-1])]
+    assert backend.concatenate(wide_one, 1).dtype == numpy.float64
 
 
 def test_passes_over_numbers(threads: int):
