@@ -51,10 +51,13 @@ def softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     for line in range(start, stop):
         x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
         top, total = _largest(x, n), fill(0.0)
-        for c in range(0, n, LANES):
-            e = exp(ld_up_to(x + c * 4, n - c) - top)
-            st_up_to(z + c * 4, e, n - c)
-            total = total + _only(e, fill(0.0), n - c)
+        for first in range(0, n, CHAIN * LANES):
+            some = fill(0.0)
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                e = exp(ld_up_to(x + c * 4, n - c) - top)
+                st_up_to(z + c * 4, e, n - c)
+                some = some + _only(e, fill(0.0), n - c)
+            total = total + some
         share = 1.0 / total_of(total)
         for c in range(0, n, LANES):
             st_up_to(z + c * 4, ld_up_to(z + c * 4, n - c) * share, n - c)
@@ -67,8 +70,11 @@ def log_softmax(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     for line in range(start, stop):
         x, z = arg(a, 0) + line * n * 4, arg(a, 1) + line * n * 4
         top, total = _largest(x, n), fill(0.0)
-        for c in range(0, n, LANES):
-            total = total + _only(exp(ld_up_to(x + c * 4, n - c) - top), fill(0.0), n - c)
+        for first in range(0, n, CHAIN * LANES):
+            some = fill(0.0)
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                some = some + _only(exp(ld_up_to(x + c * 4, n - c) - top), fill(0.0), n - c)
+            total = total + some
         st_first(z, total_of(total), 1)
         logarithm = fill(math.log(np.float64(get(z))))
         for c in range(0, n, LANES):
@@ -82,8 +88,11 @@ def softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-d
     for line in range(start, stop):
         at = line * n * 4
         d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
-        for c in range(0, n, LANES):
-            total = fma(ld_up_to(d + c * 4, n - c), ld_up_to(z + c * 4, n - c), total)
+        for first in range(0, n, CHAIN * LANES):
+            some = fill(0.0)
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                some = fma(ld_up_to(d + c * 4, n - c), ld_up_to(z + c * 4, n - c), some)
+            total = total + some
         total = total_of(total)
         for c in range(0, n, LANES):
             st_up_to(dx + c * 4, ld_up_to(z + c * 4, n - c) * (ld_up_to(d + c * 4, n - c) - total), n - c)
@@ -96,8 +105,11 @@ def log_softmax_gradient(a, start, stop, thread, part):  # type: ignore[no-untyp
     for line in range(start, stop):
         at = line * n * 4
         d, z, dx, total = arg(a, 0) + at, arg(a, 1) + at, arg(a, 2) + at, fill(0.0)
-        for c in range(0, n, LANES):
-            total = total + ld_up_to(d + c * 4, n - c)
+        for first in range(0, n, CHAIN * LANES):
+            some = fill(0.0)
+            for c in range(first, min(n, first + CHAIN * LANES), LANES):
+                some = some + ld_up_to(d + c * 4, n - c)
+            total = total + some
         total = total_of(total)
         for c in range(0, n, LANES):
             st_up_to(dx + c * 4, ld_up_to(d + c * 4, n - c) - exp(ld_up_to(z + c * 4, n - c)) * total, n - c)

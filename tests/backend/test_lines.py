@@ -68,6 +68,18 @@ def test_softmax_and_its_logarithm(fast: Any, shape: Any, layout: Any):
         near(found, getattr(CPU, f"{name}_grad")(wide(d), wanted, -1), 3e-6)
 
 
+def test_a_long_line_of_equal_numbers_costs_no_digits(fast: Any):
+    """Equal numbers added one after the other are all rounded the same way, the more the narrower a register is."""
+    x = numpy.full((1, 1 << 14), numpy.log(0.1), numpy.float32)
+    x[0, 0] = 0
+    d = x + 2
+    for name in ("softmax", "log_softmax"):
+        z, wanted = getattr(fast, name)(x, 1), getattr(CPU, name)(wide(x), 1)
+        numpy.testing.assert_allclose(z, wanted, rtol=2e-6)
+        dx, exact = getattr(fast, f"{name}_grad")(d, z, 1), getattr(CPU, f"{name}_grad")(wide(d), wide(z), 1)
+        numpy.testing.assert_allclose(dx, exact, rtol=0, atol=2e-6 * numpy.abs(exact).max())
+
+
 def test_softmax_of_numbers_beyond_all_bounds(fast: Any):
     inf, nan = numpy.inf, numpy.nan
     for line in (
