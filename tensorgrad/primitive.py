@@ -295,9 +295,12 @@ class Primitive:
     def _fail(self, error: Exception, inputs: tuple[Any, ...]) -> NoReturn:
         """Raise the error of forward, or a clearer one."""
         explained = self._explain(error, inputs)
-        if explained is None:
-            raise error
-        raise explained from error
+        try:
+            if explained is None:
+                raise error
+            raise explained from error
+        finally:  # an error holds this frame: held by it in turn, it would keep the inputs' memory after it is caught
+            del error, explained
 
     def _explain(self, error: Exception, inputs: tuple[Any, ...]) -> Exception | None:
         """A clearer error than the array library's, or None where there is nothing to add."""

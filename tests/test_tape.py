@@ -421,6 +421,24 @@ def test_fan_out_adds_up(device):
 # errors
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("other, error", [((1, 1 << 40), MemoryError), ((3, 1), ShapeError)])
+def test_an_error_that_was_caught_keeps_no_memory(other, error, tracked):
+    """Who runs out of memory catches that and goes on with less: what failed must be freed at once, without the collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        x, y = tg.ones(1 << 20, 1, requires_grad=tracked), Tensor(np.broadcast_to(np.float32(1), other))
+        kept = weakref.ref(x.array)
+        for operation in (tg.multiply, tg.maximum):
+            with pytest.raises(error):
+                operation(x, y)
+        del x
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
 def test_shapes_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"add: got x of shape \(2,\), y of shape \(3,\)"):
         tg.ones(2) + tg.ones(3)
