@@ -18,7 +18,7 @@ from tensorgrad.dtypes import float32
 from tensorgrad.mode import mode
 from tensorgrad.nn.activation_layers import ReLU
 from tensorgrad.nn.convolution import Conv1d, Conv2d
-from tensorgrad.nn.linear import Linear
+from tensorgrad.nn.linear import Identity, Linear
 from tensorgrad.nn.normalization import BatchNorm1d, BatchNorm2d
 from tensorgrad.primitive import observers
 from tensorgrad.tensor import Tensor
@@ -31,6 +31,8 @@ _NORMS = frozenset((BatchNorm1d, BatchNorm2d))
 def through(modules: list[Any], x: Any) -> Any:
     """The modules one after the other, each on what the one before it gave."""
     before = joined = None
+    # where a norm was folded away, convolution and ReLU are neighbours
+    modules = [module for module in modules if type(module) is not Identity or not _plain(module)]
     for module, following in zip_longest(modules, modules[1:]):
         if module is joined:
             joined = None

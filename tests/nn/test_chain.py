@@ -96,6 +96,13 @@ def test_memory_is_taken_and_left(monkeypatch: pytest.MonkeyPatch):
         del net[0].forward
         assert not given
     assert net(x).array is given.pop()
+    net.insert(1, nn.Identity())  # as where a norm was folded away
+    with tg.no_grad():
+        assert net(x).array is given.pop()
+        handle = net[1].register_forward_hook(lambda *_: None)
+        net(x)
+        handle.remove()
+    assert not given
 
 
 @pytest.mark.parametrize("layout", ["planes", "channels last", "rows"])
