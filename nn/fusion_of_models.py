@@ -93,13 +93,15 @@ def _check_evaluated(model: Module) -> None:
 
 def _fold(layer: Any, norm: _BatchNorm) -> None:
     """Let the layer do the norm's work, and the norm nothing, wherever it is held."""
-    statistics: Any = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None and var is not None  # else there is an obstacle
     if isinstance(layer, Linear):
-        layer.weight, layer.bias = fuse_linear_bn_weights(layer.weight, layer.bias, *statistics)
+        fused = fuse_linear_bn_weights(layer.weight, layer.bias, mean, var, norm.eps, norm.weight, norm.bias)
     else:
-        layer.weight, layer.bias = fuse_conv_bn_weights(
-            layer.weight, layer.bias, *statistics, transpose=layer.transposed
+        fused = fuse_conv_bn_weights(
+            layer.weight, layer.bias, mean, var, norm.eps, norm.weight, norm.bias, layer.transposed
         )
+    layer.weight, layer.bias = fused
     # the same object: a plain list or an attribute of another module may hold it besides the one that registered it
     norm.__dict__.clear()
     norm.__class__ = Identity  # type: ignore[assignment]
