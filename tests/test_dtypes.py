@@ -112,6 +112,53 @@ def test_whole_numbers_wrap_around():
     assert (x < 300).tolist() == [True, True] and (x > -1).tolist() == [True, True]
 
 
+# float16
+
+
+MANY = 4096  # added up in float16 one after the other, ones stop at 2048
+
+
+@pytest.mark.parametrize(
+    "compute, wanted",
+    [
+        (lambda ones: ones.sum(0)[0], MANY),
+        (lambda ones: ones.cumsum(0)[-1, 0], MANY),
+        (lambda ones: ones.norm(dim=0)[0], 64),
+        (lambda ones: (ones[:2, 0] * 300).norm(), 424.25),  # 300^2 is beyond float16
+        (lambda ones: (ones[:, 0] * 300).norm(), 19200),
+        (lambda ones: (ones[:2, 0] * tg.tensor([300.0, -300.0]).half()).std(), 424.25),
+    ],
+    ids=["sum", "cumsum", "norm", "large norm", "long norm", "std"],
+)
+def test_sums_of_float16_are_taken_in_float32(compute, wanted):
+    z = compute(tg.ones(MANY, 3, dtype=tg.float16))
+    assert z.dtype == tg.float16 and z.item() == wanted
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda x, w, b: x * w + b,
+        lambda x, w, b: tg.nn.functional.linear(x, tg.ones(3, 3, dtype=tg.float16), b) * w,
+        lambda x, w, b: tg.nn.functional.layer_norm(x, (3,), w, b),
+        lambda x, w, b: tg.nn.functional.group_norm(x, 1, w, b),
+    ],
+    ids=["affine", "linear", "layer norm", "group norm"],
+)
+def test_gradients_of_a_float16_bias_are_summed_in_float32(layer):
+    x = tg.ones(MANY, 3, dtype=tg.float16)
+    w, b = (tg.ones(3, dtype=tg.float16, requires_grad=True) for _ in range(2))
+    layer(x, w, b).sum(1).mean().mul(MANY).backward()
+    assert b.grad.dtype == tg.float16 and b.grad.tolist() == [MANY] * 3
+
+
+def test_the_sum_in_a_softmax_s_gradient_is_taken_in_float32():
+    x = tg.zeros(MANY, 2, dtype=tg.float16, requires_grad=True)
+    z = x.log_softmax(0)
+    z.backward(tg.ones(MANY, 2, dtype=tg.float16))  # 1 - MANY / MANY
+    assert x.grad.abs().max().item() < 2**-8  # what rounds z, some -8.3
+
+
 # bfloat16
 
 

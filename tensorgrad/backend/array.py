@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from tensorgrad.backend.convolution import ConvolutionKernels
+from tensorgrad.backend.convolution import ConvolutionKernels, summable
 from tensorgrad.backend.loss import LossKernels
 from tensorgrad.backend.normalization import NormalizationKernels
 from tensorgrad.backend.pooling import PoolingKernels
@@ -266,8 +266,10 @@ class ArrayBackend(
         return x.sum(axis=axis, keepdims=keepdims)
 
     def length(self, x: Array, axis: Any, keepdims: bool) -> Array:
-        """The root of the sum of squares."""
-        return self.xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+        """The root of the sum of squares; of float16 in float32, where 256^2 is still a number."""
+        wide = summable(self.xp, x)
+        z = self.xp.sqrt((wide * wide).sum(axis=axis, keepdims=keepdims))
+        return z if wide is x else z.astype(x.dtype)
 
     def mean(self, x: Array, axis: Any, keepdims: bool) -> Array:
         return x.mean(axis=axis, keepdims=keepdims)

@@ -147,6 +147,9 @@ class CPUBackend(
         return x.argmin(axis, keepdims=keepdims)
 
     def sum(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        """The sum; of float16 in float32, in which NumPy adds only numbers that lie side by side: 2048 + 1 is 2048 else."""
+        if x.dtype.char == "e":
+            return _add_up(x, axis, numpy.float32, None, keepdims).astype(x.dtype)
         return _add_up(x, axis, None, None, keepdims)
 
     def mean(self, x: Any, axis: Any, keepdims: bool) -> Any:

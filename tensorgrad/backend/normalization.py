@@ -123,7 +123,8 @@ class NormalizationKernels:
         dx, _, _ = self.batch_norm_grad(_lines(part, count), rows, None, mean, inv_std)
         t = ((rows - _per_channel(mean, rows)) * _per_channel(inv_std, rows)).reshape(x.shape)
         before = tuple(range(x.ndim - count))
-        return dx.reshape(x.shape), (dz * t).sum(axis=before).astype(dz.dtype, copy=False), dz.sum(axis=before)
+        dw = (dz * t).sum(axis=before).astype(dz.dtype, copy=False)
+        return dx.reshape(x.shape), dw, summable(self.xp, dz).sum(axis=before).astype(dz.dtype, copy=False)
 
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
@@ -149,8 +150,9 @@ class NormalizationKernels:
         dx, _, _ = self.batch_norm_grad(_groups(part, groups), lines, None, mean, inv_std)
         t = ((lines - _per_channel(mean, lines)) * _per_channel(inv_std, lines)).reshape(x.shape)
         t *= dz
-        dw = t.sum(axis=_all_but_channels(x)).astype(dz.dtype, copy=False)
-        return dx.reshape(x.shape), dw, dz.sum(axis=_all_but_channels(x))
+        db = summable(self.xp, dz).sum(axis=_all_but_channels(x))
+        dw = t.sum(axis=_all_but_channels(x))
+        return dx.reshape(x.shape), dw.astype(dz.dtype, copy=False), db.astype(dz.dtype, copy=False)
 
     def rms_norm(self, x: Array, weight: Array | None, count: int, eps: float) -> tuple[Array, Array]:
         """(y, inv_rms), y = weight x inv_rms, inv_rms = 1 / sqrt(mean(x^2) + eps) over the last `count` dimensions, a
@@ -215,12 +217,14 @@ class NormalizationKernels:
 
     def softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
         """z (dz - sum(z dz)) along axis: the cotangent for z = softmax(x), and its tangent from dx in place of dz."""
-        weighted = z * dz
-        return weighted - z * weighted.sum(axis=axis, keepdims=True)
+        weighted = summable(self.xp, z) * dz
+        dx = weighted - z * weighted.sum(axis=axis, keepdims=True)
+        return dx.astype(z.dtype, copy=False)
 
     def log_softmax_grad(self, dz: Array, z: Array, axis: int) -> Array:
         """dz - e^z sum(dz) along axis: the cotangent for z = log_softmax(x)."""
-        return dz - self.xp.exp(z) * dz.sum(axis=axis, keepdims=True)
+        d = summable(self.xp, dz)
+        return (d - self.xp.exp(z) * d.sum(axis=axis, keepdims=True)).astype(z.dtype, copy=False)
 
     def _below_greatest(self, x: Array, axis: int) -> Array:
         """x - max(x) along axis, a new array; nan where the maximum is infinite (and no inf - inf is computed)."""

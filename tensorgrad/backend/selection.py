@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy
 
+from tensorgrad.backend.convolution import summable
+
 Array = Any
 
 #: How many values a row must have for a loop over rows to be faster than one over values.
@@ -35,10 +37,10 @@ class ScanKernels:
         return x.any(axis=axis, keepdims=keepdims)
 
     def cumsum(self, x: Array, axis: int) -> Array:
-        return self.xp.cumsum(x, axis=axis).astype(x.dtype, copy=False)
+        return self.xp.cumsum(summable(self.xp, x), axis=axis).astype(x.dtype, copy=False)
 
     def cumprod(self, x: Array, axis: int) -> Array:
-        return self.xp.cumprod(x, axis=axis).astype(x.dtype, copy=False)
+        return self.xp.cumprod(summable(self.xp, x), axis=axis).astype(x.dtype, copy=False)
 
     def accumulate(self, x: Array, axis: int, operation: str) -> Array:
         """z_i = x_0 o x_1 o ... o x_i along axis, for an associative operation of two arrays ('maximum', ...).
