@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from tensorgrad import determinism
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.bfloat16 import stored
 from tensorgrad.backend.loss import NumpyLossKernels
@@ -120,7 +121,8 @@ class CPUBackend(
         """The root of the sum of squares; over all of an array it is a product of BLAS, in one pass over memory."""
         if len(axis) == x.ndim and x.flags.c_contiguous and x.dtype.kind == "f" and x.itemsize > 2:
             line = x.reshape(-1)
-            z = numpy.sqrt(numpy.dot(line, line))
+            square = product(line, line) if determinism.state.enabled else numpy.dot(line, line)
+            z = numpy.sqrt(square)
             return z.reshape((1,) * x.ndim) if keepdims else z
         return super().length(x, axis, keepdims)
 
