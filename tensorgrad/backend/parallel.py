@@ -161,6 +161,8 @@ def get_num_threads() -> int:
 def set_num_threads(num: int) -> None:
     """Compute with so many threads on the processor from now on; NumPy's BLAS, the whole process's, with no more.
 
+    Not to be called while another thread of the program computes.
+
     num  at least 1
     Raises OperandError for what is no whole number, ArgumentError below 1.
 

@@ -21,6 +21,7 @@ import numpy as np
 from tensorgrad import determinism
 from tensorgrad.backend import parallel
 from tensorgrad.backend.memory import address_of, aligned
+from tensorgrad.locks import lock
 
 #: Rounds of waiting before a worker sleeps, about a millisecond.
 ROUNDS = 20_000
@@ -129,17 +130,27 @@ class _Team:
 
 
 _team: _Team | None = None
+_making = lock()
 
 
 def _current() -> _Team:
+    team = _team
+    if team is None or team.threads != parallel.thread_count():
+        return _make()
+    return team
+
+
+def _make() -> _Team:
+    """The team of as many threads as are wanted now, made once, whichever thread of the user's comes first."""
     global _team
-    threads = parallel.thread_count()
-    if _team is None or _team.threads != threads:
-        if _team is not None:
-            with _team.busy:
-                _team.stop()
-        _team = _Team(threads)
-    return _team
+    with _making:
+        threads = parallel.thread_count()
+        if _team is None or _team.threads != threads:
+            if _team is not None:
+                with _team.busy:
+                    _team.stop()
+            _team = _Team(threads)
+        return _team
 
 
 def _forget() -> None:
