@@ -5,6 +5,7 @@ Linear is expected of the batch and of the depth, and of the channels squared; a
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def draw(found: dict[str, list[tuple[int, float]]], path: Path) -> None:
             sizes, [last * n**power for n in sizes], "--", color="gray", label=f"~ n^{power}" if power > 1 else "~ n"
         )
         axis.loglog(sizes, times, "o-", label="measured")
-        axis.set(title=title.replace(": ", ":\n", 1), xlabel=CURVES[title][2], ylabel="ms a step")
+        lines = textwrap.wrap(title.replace(": ", ":\n", 1), 40, replace_whitespace=False)
+        axis.set(title="\n".join(lines), xlabel=CURVES[title][2], ylabel="ms a step")
         axis.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=100)

@@ -8,10 +8,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorgrad.backend.numba_simd import kernel, numba
+from tensorgrad.backend.numba_simd import inline, kernel, numba
 
 if numba is not None:
     from tensorgrad.backend.numba_simd import LANES, arg, bc, fma, ld, st
+
+
+@inline
+def _taps_inside(begin, dilation, taps, size):  # type: ignore[no-untyped-def]
+    """The first tap of a window that lies inside, and the first one behind: 0 <= begin + tap dilation < size."""
+    first = min(taps, max(0, -(begin // dilation)))  # the least tap with begin + tap dilation >= 0
+    return first, max(first, min(taps, (size - begin + dilation - 1) // dilation))
+
+
+@inline
+def _taps_that_see(place, stride, dilation, taps):  # type: ignore[no-untyped-def]
+    """The windows j with j stride + tap dilation = place: the first such tap, how far on the next one is, its j, and how far
+    back the next one's is. (`taps` and a j of 0 where no tap sees it.)"""
+    common, other = stride, dilation
+    while other:
+        common, other = other, common % other
+    for tap in range(min(taps, stride)):
+        if (place - tap * dilation) % stride == 0:
+            return tap, stride // common, (place - tap * dilation) // stride, dilation // common
+    return taps, 1, 0, 1
 
 
 @kernel
@@ -25,17 +45,20 @@ def forward(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     )  # fmt: skip
     for item in range(start, stop):
         image, i = x + item // rows * height * width * channels * 4, item % rows
+        k0, k1 = _taps_inside(i * sh - top, dh, kh, height)
         for j in range(columns):
+            l0, l1 = _taps_inside(j * sw - left, dw, kw, width)
+            first = image + ((i * sh + k0 * dh - top) * width + j * sw + l0 * dw - left) * channels * 4
             for c in range(0, channels, LANES):
                 total = bc(np.float32(0)) if bias == 0 else ld(bias + c * 4)
-                for k in range(kh):
-                    h = i * sh + k * dh - top
-                    if 0 <= h < height:
-                        for l in range(kw):
-                            v = j * sw + l * dw - left
-                            if 0 <= v < width:
-                                place = image + ((h * width + v) * channels + c) * 4
-                                total = fma(ld(place), ld(w + ((k * kw + l) * channels + c) * 4), total)
+                row = first + c * 4
+                for k in range(k0, k1):
+                    place, tap = row, w + ((k * kw + l0) * channels + c) * 4
+                    for _ in range(l0, l1):
+                        total = fma(ld(place), ld(tap), total)
+                        place += dw * channels * 4
+                        tap += channels * 4
+                    row += dh * width * channels * 4
                 st(z + ((item * columns + j) * channels + c) * 4, total)
 
 
@@ -50,17 +73,21 @@ def backward(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     )  # fmt: skip
     for item in range(start, stop):
         image, h = dz + item // height * rows * columns * channels * 4, item % height
+        k0, k_step, i0, i_step = _taps_that_see(h + top, sh, dh, kh)
         for v in range(width):
+            l0, l_step, j0, j_step = _taps_that_see(v + left, sw, dw, kw)
             for c in range(0, channels, LANES):
                 total = bc(np.float32(0))
-                for k in range(kh):
-                    i = h + top - k * dh
-                    if i >= 0 and i % sh == 0 and i // sh < rows:
-                        for l in range(kw):
-                            j = v + left - l * dw
-                            if j >= 0 and j % sw == 0 and j // sw < columns:
-                                place = image + ((i // sh * columns + j // sw) * channels + c) * 4
+                i = i0
+                for k in range(k0, kh, k_step):
+                    if 0 <= i < rows:
+                        j = j0
+                        for l in range(l0, kw, l_step):
+                            if 0 <= j < columns:
+                                place = image + ((i * columns + j) * channels + c) * 4
                                 total = fma(ld(place), ld(w + ((k * kw + l) * channels + c) * 4), total)
+                            j -= j_step
+                    i -= i_step
                 st(dx + ((item * width + v) * channels + c) * 4, total)
 
 

@@ -15,7 +15,7 @@ import oracles
 import pytest
 import test_convolution
 import test_pooling
-from kernels import LAYOUTS, ForNumpy, OnHost, batch_last, channels_last
+from kernels import LAYOUTS, ForNumpy, OnHost, Shared, batch_last, channels_last
 from test_convolution import Layer
 
 from tensorgrad.backend import choice, compiled, fast
@@ -259,6 +259,38 @@ def test_float64_never_takes_them():
         settings = numpy.float64, (1, 1), (1, 1), 1, 16
         assert choice.kernel_for(direction, 8, (64, 64, 3, 3), (56, 56), *settings) == "numpy"
     assert Fast().conv2d(x, w, (1, 1), (1, 1, 1, 1), (1, 1), 1).dtype == numpy.float64
+
+
+def test_depthwise_windows_of_any_kind():
+    """Kernels, strides and dilations with and without common factors, padding beyond the kernel, images smaller than it."""
+    from tensorgrad.backend import depthwise
+    from tensorgrad.backend.windows import output_length
+
+    random = numpy.random.default_rng(0)
+    tried = 0
+    while tried < 60:
+        kernel, stride, dilation = (tuple(map(int, random.integers(1, 6, 2))) for _ in range(3))
+        padding, size = tuple(map(int, random.integers(0, 4, 4))), tuple(map(int, random.integers(1, 14, 2)))
+        around = padding[:2], padding[2:]
+        outputs = tuple(
+            output_length(size[i], kernel[i], stride[i], *around[i], dilation[i], ceil_mode=False) for i in (0, 1)
+        )
+        if min(outputs) < 1:
+            continue
+        tried += 1
+        channels = 2 * 16
+        x, w, dz = draw((2, channels, *size)), draw((channels, 1, *kernel), 4), draw((2, channels, *outputs), 5)
+        bias = draw((channels,), 6)
+        settings = stride, padding, dilation
+        z = depthwise.conv2d(x, w, bias, *settings, outputs)
+        wanted = Shared().conv2d(wide(x), wide(w), *settings, channels) + wide(bias)[:, None, None]
+        numpy.testing.assert_allclose(z, wanted, atol=3e-5)
+        dx = depthwise.conv2d_input_grad(dz, w, size, *settings)
+        wanted = Shared().conv2d_input_grad(wide(dz), wide(w), size, *settings, channels)
+        numpy.testing.assert_allclose(dx, wanted, atol=3e-5)
+        dw = depthwise.conv2d_weight_grad(dz, x, kernel, *settings)
+        wanted = Shared().conv2d_weight_grad(wide(dz), wide(x), kernel, *settings, channels)
+        numpy.testing.assert_allclose(dw, wanted, atol=2e-4)
 
 
 # batch norm and passes over rows
