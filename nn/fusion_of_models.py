@@ -50,7 +50,7 @@ def fuse_batch_norms(model: _Model, *example_inputs: Any, strict: bool = False) 
     The copy is right for inputs that take the way of the example through `forward`, with as many dimensions. What Python
     reads of a result besides the library's operations (`tolist()`, `.array`) is not seen; `numpy()` is.
 
-    Raises ArgumentError for a model in training mode.
+    Raises ArgumentError for a model in training mode, or without example inputs.
 
     >>> import tensorgrad, tensorgrad.nn as nn
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
@@ -65,6 +65,10 @@ def fuse_batch_norms(model: _Model, *example_inputs: Any, strict: bool = False) 
     ['0.weight', '0.bias']
     """
     _check_evaluated(model)
+    if not example_inputs:
+        raise ArgumentError(
+            "fuse_batch_norms: got no example inputs; give what the model takes, fuse_batch_norms(model, x)"
+        )
     fused = copy.deepcopy(model)
     watch = _Watch(fused)
     watch.run(example_inputs)

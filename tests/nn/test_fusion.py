@@ -116,6 +116,10 @@ REFUSED = {
         "must be equal",
     ),
     "model in training": (lambda: fuse_batch_norms(nn.Sequential(), tg.ones(1)), "Sequential is in training mode"),
+    "no example": (
+        lambda: fuse_batch_norms(nn.Sequential().eval()),
+        r"no example inputs; give .* fuse_batch_norms\(model, x\)",
+    ),
     "norm of a model in training": (
         lambda: fuse_batch_norms(
             nn.Sequential(nn.BatchNorm1d(2), nn.Sequential().eval()).train(False).append(nn.BatchNorm1d(2)), 0
