@@ -282,9 +282,12 @@ def test_threads_of_the_user_may_call_at_once():
 
 
 def test_every_loop_is_used_by_some_kernel():
-    for layout in (numpy.ascontiguousarray, channels_last):
-        all_maps(layout(draw((2, 3, 8, 8))), layout(draw((2, 3, 8, 8), 4)), draw((3, 3, 3, 3), 5))
     backend, x = fast.FastBackend(numpy), draw((6, 5))
+    for layout in (numpy.ascontiguousarray, channels_last):
+        images, dz, w = layout(draw((2, 3, 8, 8))), layout(draw((2, 3, 8, 8), 4)), draw((3, 3, 3, 3), 5)
+        for dtype in (numpy.float32, numpy.float64):
+            all_maps(images.astype(dtype), dz.astype(dtype), w.astype(dtype))
+        backend.relu_grad(dz.astype(dtype), images.astype(dtype))
     for moved in (backend.cumsum(x, 1), backend.cumprod(x, 1)):
         order = numpy.argsort(moved, 1)
         backend.put_along_axis(backend.take_along_axis(x, order, 1), order, 1, 5)
