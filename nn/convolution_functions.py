@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     dilation: Sizes
     groups: int
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019
+    @functools.lru_cache(maxsize=1024)  # noqa: B019  (what it keeps alive are a few numbers)
     def of_images(self) -> tuple[Any, ...]:
         """Those of the last two axes, in the kernels' form; a line gets a row."""
         stride, border, dilation = self.stride[-2:], self.border[-2:], self.dilation[-2:]

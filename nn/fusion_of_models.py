@@ -108,8 +108,8 @@ def _fold(layer: Any, norm: _BatchNorm) -> None:
     layer.weight, layer.bias = fused
     # the same object: a plain list or an attribute of another module may hold it besides the one that registered it
     norm.__dict__.clear()
-    norm.__class__ = Identity  # type: ignore[assignment]
-    Identity.__init__(norm)  # type: ignore[arg-type]
+    norm.__class__ = Identity  # type: ignore[assignment]  # it is to become one
+    Identity.__init__(norm)  # type: ignore[arg-type]  # for a type checker it is a norm still
     norm.eval()
 
 

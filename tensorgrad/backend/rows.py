@@ -162,13 +162,13 @@ def _numbers(values: Array | None) -> Array | None:
     return np.ascontiguousarray(values, np.float32)
 
 
-def normalize(x: Array, mean: Array, scale: Array, shift: Array, y: Array, positive: bool = False) -> None:
-    """y = (x - mean) * scale + shift, all (P, C) or (C); max(y, 0) if `positive`."""
+def normalize(x: Array, mean: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = (x - mean) * scale + shift, all (P, C) or (C)."""
     line = aligned((3, to_lanes(x.shape[1])), np.float32)
     line[:, x.shape[1] :] = 0
     for row, values in zip(line, (mean, scale, shift)):
         row[: len(values)] = values
-    _normalize(x, line, y, positive)
+    _normalize(x, line, y, positive=False)
 
 
 def _normalize(x: Array, line: Array, y: Array, positive: bool) -> None:
