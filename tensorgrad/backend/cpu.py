@@ -157,7 +157,7 @@ class CPUBackend(
     def mean(self, x: Any, axis: Any, keepdims: bool) -> Any:
         if x.dtype.kind != "f" or x.itemsize < 4 or not x.size:
             return super().mean(x, axis, keepdims)
-        total = _add_up(x, axis, None, None, keepdims)
+        total = self.sum(x, axis, keepdims)
         return total / (x.size // total.size)
 
     def amax(self, x: Any, axis: Any, keepdims: bool) -> Any:

@@ -8,6 +8,7 @@ loops in plain Python (numba_jit.py), for float32 and float64, and kernels on ve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -194,20 +195,37 @@ class FastBackend(
         super().adam_update(w, dw, m, v, largest, *settings)
 
     def sum(self, x: Array, axis: Any, keepdims: bool) -> Array:
-        """The sum; for every channel of images (N, C, ...) by all threads, added up in float64."""
-        if x.size >= LARGE and axis is not None and x.ndim > 1 and compiled.in_registers(x):
-            if sorted(i % x.ndim for i in axis) == [0, *range(2, x.ndim)]:
-                from tensorgrad.backend import batch, rows
+        """The sum: for every channel of images (N, C, ...), of everything, and over last dimensions by kernels."""
+        if not compiled.in_registers(x, least=FEWEST_SUMMANDS):
+            return super().sum(x, axis, keepdims)
+        summed = tuple(range(x.ndim)) if axis is None else tuple(sorted([i % x.ndim for i in axis]))
+        sums = None
+        if x.size >= LARGE and x.ndim > 1 and summed == (0, *range(2, x.ndim)):
+            sums = _channel_sums(x)
+        elif summed == tuple(range(x.ndim - len(summed), x.ndim)):
+            sums = _line_sums(x, x.shape[: x.ndim - len(summed)])
+        if sums is None:
+            return super().sum(x, axis, keepdims)
+        return np.expand_dims(sums, summed) if keepdims else sums
 
-                points = rows.rows_of(x)
-                if points is not None:
-                    sums = rows.column_sums(points).astype(x.dtype)
-                elif batch.is_batch_last(x):
-                    sums = batch.channel_sums(x)
-                else:
-                    return super().sum(x, axis, keepdims)
-                return sums.reshape(-1, *(1,) * (x.ndim - 2))[None] if keepdims else sums
-        return super().sum(x, axis, keepdims)
+
+def _channel_sums(x: Array) -> Array | None:
+    """(C), added up in float64 by all threads, of images that are channels last or batch last in memory; None of others."""
+    from tensorgrad.backend import batch, rows
+
+    points = rows.rows_of(x)
+    if points is not None:
+        return rows.column_sums(points).astype(x.dtype)
+    return batch.channel_sums(x) if batch.is_batch_last(x) else None
+
+
+def _line_sums(x: Array, kept: tuple[int, ...]) -> Array | None:
+    """The sums over the dimensions behind `kept`, of x in one block of memory; None where they are elsewhere, or few."""
+    lines = math.prod(kept)
+    whole = x.flags.c_contiguous or (x.flags.f_contiguous and not kept)
+    if not whole or x.size < lines * SHORTEST_LINE:
+        return None
+    return compiled.part("lines").sums(x, x.size // lines).reshape(kept)  # type: ignore[no-any-return]
 
 
 #: The functions of numba_curves.py, and the numbers from which on a pass of its is worth it: those made of straight lines are
@@ -222,6 +240,8 @@ FEWEST = {
 }
 #: Elements from which on an addition is worth more than one thread.
 LARGE = 1 << 16
+#: Numbers that NumPy adds up in the time of a kernel's call, and lines of how many it adds up in less.
+FEWEST_SUMMANDS, SHORTEST_LINE = 1 << 14, 32
 
 
 def cpu_backend() -> CPUBackend:

@@ -1,4 +1,4 @@
-"""Softmax, layer and root mean square normalisation on the kernels of numba_lines.py: prepares their memory and shares their work."""
+"""Sums, softmax, layer and root mean square normalisation on the kernels of numba_lines.py: prepares their memory and shares their work."""
 
 from __future__ import annotations
 
@@ -16,8 +16,18 @@ Array = np.ndarray[Any, Any]
 
 #: Numbers from which on threads are worth being asked.
 SHARED_NUMBERS = 1 << 14
+#: Numbers from which on threads are worth being asked to add them up.
+FEWEST_SHARED_SUMMANDS = 1 << 17
 #: Lines whose gradients of weight and bias are added up in float32.
 LINES_OF_A_PART = 256
+
+
+def sums(x: Array, n: int) -> Array:
+    """The sums of the lines of n numbers of x, whose memory is one block: (lines), added up piece by piece, as NumPy does."""
+    lines, pieces = x.size // n, -(-n // code.PIECE)
+    z = unset((lines, pieces), x.dtype)
+    team.run(code.sums, [address_of(x), address_of(z), n, pieces], lines * pieces, x.size >= FEWEST_SHARED_SUMMANDS)
+    return z[:, 0] if pieces == 1 else np.add.reduce(z, 1)
 
 
 def values(kernel: Kernel, x: Array) -> Array:

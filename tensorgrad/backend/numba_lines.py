@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, layer and root mean square normalisation on vector registers: a line at a time, in cache.
+"""Sums, softmax, its logarithm, layer and root mean square normalisation on vector registers: a line at a time, in cache.
 
 x is (lines, n), float32. A line's sums stay in registers; its last register is filled up with what changes nothing.
 """
@@ -19,6 +19,7 @@ if numba is not None:
         better,
         fma,
         get,
+        ld,
         ld_up_to,
         st_first,
         st_up_to,
@@ -27,6 +28,30 @@ if numba is not None:
     WIDTH = LANES * 4
 #: Registers that are added up before they are added to the others' sum: rounding grows with the longest chain of additions.
 CHAIN = 64
+
+if numba is not None:
+    #: Numbers that are added up by themselves, in four registers.
+    PIECE = 4 * LANES * CHAIN
+
+
+@ordered_kernel
+def sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z (lines, pieces) = the sums of x (lines, n) over pieces of PIECE numbers, the last of a line shorter. Items: pieces."""
+    n, pieces = arg(a, 2), arg(a, 3)
+    for item in range(start, stop):
+        line, piece = item // pieces, item % pieces
+        x = arg(a, 0) + (line * n + piece * PIECE) * 4
+        count = min(n - piece * PIECE, PIECE)
+        whole = count - count % (4 * LANES)
+        one, two, three, four = fill(0.0), fill(0.0), fill(0.0), fill(0.0)
+        for c in range(0, whole, 4 * LANES):
+            one = one + ld(x + c * 4)
+            two = two + ld(x + c * 4 + WIDTH)
+            three = three + ld(x + c * 4 + 2 * WIDTH)
+            four = four + ld(x + c * 4 + 3 * WIDTH)
+        for c in range(whole, count, LANES):
+            one = one + ld_up_to(x + c * 4, count - c)
+        st_first(arg(a, 1) + item * 4, total_of((one + two) + (three + four)), 1)
 
 
 @inline

@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from tensorgrad.backend import compiled, fast_lines
+from tensorgrad.backend import fast as fast_backend
 from tensorgrad.backend.cpu import CPU
 from tensorgrad.backend.fast import FastBackend
 from tensorgrad.backend.parallel import set_thread_count, thread_count
@@ -51,6 +52,54 @@ def wide(x: numpy.ndarray) -> numpy.ndarray:
 def near(found: Any, wanted: Any, error: float = 1e-6) -> None:
     assert found.dtype == numpy.float32 and found.shape == wanted.shape
     numpy.testing.assert_allclose(found, wanted, rtol=0, atol=error * max(1.0, numpy.abs(wanted).max(initial=0)))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((1,), None),
+        ((4095,), None),
+        ((4096,), (0,)),
+        ((4097,), (-1,)),
+        ((3, 4099), (1,)),
+        ((5, 127), (-1,)),
+        ((4, 6, 70), (1, 2)),
+        ((4, 6, 70), (2, 1)),
+        ((4, 6, 70), (0, 1, 2)),
+        ((4, 6, 70), (0, 2)),
+        ((7, 3), (1,)),
+        ((2, 100_003), (1,)),
+    ],
+)
+@each_layout
+def test_sums(fast: Any, monkeypatch: pytest.MonkeyPatch, shape: Any, axis: Any, keepdims: bool, layout: Any):
+    """Of all numbers and of last dimensions by the kernel, of others by NumPy; the mean is the same sum."""
+    from tensorgrad.backend import lines
+
+    monkeypatch.setattr(fast_backend, "FEWEST_SUMMANDS", 1)
+    monkeypatch.setattr(lines, "FEWEST_SHARED_SUMMANDS", 1)
+    x = layout(draw(shape) + 1)
+    wanted = wide(x).sum(axis, keepdims=keepdims)
+    error = 1e-6 if x.flags.c_contiguous else 3e-6  # NumPy adds up strided numbers one after the other
+    near(fast.sum(x, axis, keepdims), wanted, error)
+    near(fast.mean(x, axis, keepdims), wide(x).mean(axis, keepdims=keepdims), error)
+
+
+def test_a_sum_is_the_same_for_any_number_of_threads_and_tells_what_is_not_finite(fast: Any):
+    x = draw((300_001,))
+    together = fast.sum(x, None, False)
+    set_thread_count(1)
+    assert fast.sum(x, None, False) == together
+    for at, bad in ((0, numpy.inf), (150_000, -numpy.inf), (300_000, numpy.nan)):
+        y = x.copy()
+        y[at] = bad
+        numpy.testing.assert_equal(fast.sum(y, None, False), bad)
+
+
+def test_a_sum_of_a_million_equal_numbers_costs_no_digits(fast: Any):
+    x = numpy.full(1 << 20, 0.1, numpy.float32)
+    numpy.testing.assert_allclose(fast.sum(x, None, False), 0.1 * (1 << 20), rtol=1e-6)
 
 
 @each_layout
