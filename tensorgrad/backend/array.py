@@ -196,6 +196,10 @@ class ArrayBackend(
     def copy(self, x: Array) -> Array:
         return x.copy(order="K")
 
+    def contiguous(self, x: Array) -> Array:
+        """A copy whose values lie in the order of its dimensions."""
+        return x.copy(order="C")
+
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + e^-x), without overflow: the exponential is only ever taken of -|x|."""
         xp = self.xp

@@ -41,11 +41,15 @@ def new(shape: tuple[int, ...]) -> Array:
 
 def turned(matrix: Array) -> Array:
     """matrix (M, K) of float32, its rows contiguous, as a new (K, M)."""
-    rows, columns = matrix.shape
-    result = aligned((columns, rows), np.float32)
-    words = [address(matrix), matrix.strides[0], rows, columns, address(result)]
-    team.run(code.turned, words, -(-columns // lanes()), matrix.size >= SHARED_NUMBERS)
+    result = aligned(matrix.shape[::-1], np.float32)
+    turn_into(result, matrix, 1, 0, matrix.strides[0], *matrix.shape)
     return result
+
+
+def turn_into(z: Array, x: Array, count: int, apart: int, step: int, rows: int, columns: int) -> None:
+    """`count` matrices in the memory of x, `apart` bytes from each to the next and rows `step` bytes, transposed into z's."""
+    words = [address(x), apart, step, rows, columns, address(z)]
+    team.run(code.turned, words, count * -(-columns // lanes()), z.size >= SHARED_NUMBERS)
 
 
 def to_batch_last(x: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.backend import compiled
+from tensorgrad.backend import compiled, ordering
 from tensorgrad.backend.compiled import loops_in_use, why_not
 from tensorgrad.backend.cpu import ALONE_IN_BLAS, CPU, CPUBackend
 from tensorgrad.backend.fast_convolution import FastConvolutionKernels
@@ -40,6 +40,19 @@ class FastBackend(
     CPUBackend,
 ):
     """Kernels on numpy.ndarray, compiled ones where there are any."""
+
+    # copies in the order of the dimensions
+
+    def reshape(self, x: Array, shape: Any) -> Array:
+        if x.flags.c_contiguous or x.size < ordering.FEWEST or type(shape) is not tuple or math.prod(shape) != x.size:
+            return x.reshape(shape)
+        dims = ordering.merged(x)
+        z = None if ordering.is_view(dims, shape) else ordering.in_order(x, dims)
+        return x.reshape(shape) if z is None else z.reshape(shape)
+
+    def contiguous(self, x: Array) -> Array:
+        z = ordering.in_order(x)
+        return super().contiguous(x) if z is None else z
 
     # functions of one element by itself: one pass over memory for those that numba_curves.py knows
 

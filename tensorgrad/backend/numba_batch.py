@@ -29,17 +29,22 @@ TAPS = {16: (5, 3, 1), 8: (3, 1), 4: (3, 1)}
 
 @kernel
 def turned(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
-    """A matrix (rows, columns), rows `step` bytes apart, transposed into (columns, rows). Items: LANES columns."""
-    source, step, rows, columns, target = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4)
-    line = rows * 4
+    """Matrices (rows, columns), `apart` bytes from one to the next and rows `step` bytes, transposed into (columns, rows).
+
+    Items: (matrices, LANES columns).
+    """
+    source, apart, step, rows, columns = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4)
+    line, blocks = rows * 4, (arg(a, 4) + LANES - 1) // LANES
     for item in range(start, stop):
-        first, last = item * LANES, min(columns, item * LANES + LANES)
+        matrix, block = item // blocks, item % blocks
+        x, z = source + matrix * apart, arg(a, 5) + matrix * columns * line
+        first, last = block * LANES, min(columns, block * LANES + LANES)
         whole = rows // LANES * LANES if last - first == LANES else 0
         for row in range(0, whole, LANES):
-            turn(source + row * step + first * 4, step, target + first * line + row * 4, line)
+            turn(x + row * step + first * 4, step, z + first * line + row * 4, line)
         for column in range(first, last):
             for row in range(whole, rows):
-                put(target + column * line + row * 4, get(source + row * step + column * 4))
+                put(z + column * line + row * 4, get(x + row * step + column * 4))
 
 
 @kernel
