@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorgrad.backend.numba_simd import inline, kernel, numba
+from tensorgrad.backend.numba_simd import kernel, numba, ordered_inline, ordered_kernel
 
 if numba is not None:
     from tensorgrad.backend.numba_simd import (
@@ -37,54 +37,86 @@ if numba is not None:
 BLOCK = 64
 
 
-@kernel
+@ordered_inline
+def _clear(sums, width):  # type: ignore[no-untyped-def]
+    for c in range(0, width, LANES):
+        st(sums + c * 4, bc(np.float32(0)))
+
+
+@ordered_inline
+def _add_rows(x, rows, line, channels, width, sums):  # type: ignore[no-untyped-def]
+    """The sums of the columns of `rows` rows, to memory of whole registers."""
+    _clear(sums, width)
+    whole = rows // 4 * 4
+    for r in range(0, whole, 4):
+        for c in range(0, channels, LANES):
+            place, left = x + r * line + c * 4, channels - c
+            one = ld_up_to(place, left) + ld_up_to(place + line, left)
+            other = ld_up_to(place + 2 * line, left) + ld_up_to(place + 3 * line, left)
+            st(sums + c * 4, ld(sums + c * 4) + (one + other))
+    for r in range(whole, rows):
+        for c in range(0, channels, LANES):
+            st(sums + c * 4, ld(sums + c * 4) + ld_up_to(x + r * line + c * 4, channels - c))
+
+
+@ordered_inline
+def _add_to_doubles(sums, channels, more, doubles):  # type: ignore[no-untyped-def]
+    """The sums of a block in float64: begun, or added to if there was `more` before."""
+    for c in range(channels):
+        one = np.float64(get(sums + c * 4))
+        if more:
+            one += get_double(doubles + c * 8)
+        put_double(doubles + c * 8, one)
+
+
+@ordered_inline
+def _add_deviations(x, rows, line, channels, width, centre, sums, squares):  # type: ignore[no-untyped-def]
+    """The sums of x - centre and of its squares over `rows` rows, to memory of whole registers."""
+    _clear(sums, width)
+    _clear(squares, width)
+    whole = rows // 4 * 4
+    for r in range(0, whole, 4):
+        for c in range(0, channels, LANES):
+            at, place, left = c * 4, x + r * line + c * 4, channels - c
+            middle = ld(centre + at)
+            one, two = ld_up_to(place, left) - middle, ld_up_to(place + line, left) - middle
+            three, four = ld_up_to(place + 2 * line, left) - middle, ld_up_to(place + 3 * line, left) - middle
+            st(sums + at, ld(sums + at) + ((one + two) + (three + four)))
+            some = fma(two, two, one * one) + fma(four, four, three * three)
+            st(squares + at, ld(squares + at) + some)
+    for r in range(whole, rows):
+        for c in range(0, channels, LANES):
+            at = c * 4
+            one = ld_up_to(x + r * line + at, channels - c) - ld(centre + at)
+            st(sums + at, ld(sums + at) + one)
+            st(squares + at, fma(one, one, ld(squares + at)))
+
+
+@ordered_kernel
 def moments(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """The means (parts, C) and sums of squared deviations from them (parts, C), float64, of this part's rows. Items: rows.
 
-    Deviations are taken from the mean of their block, and blocks joined as T. Chan, G. Golub and R. LeVeque do ("Updating
-    Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979): a large mean costs no digits.
+    Sums are of deviations from the mean of the first block, so a large mean costs no digits. Rows are read as they lie: the
+    columns of a wide matrix are as far apart as is worst for caches.
     """
-    x, channels, means, squares = (
-        arg(a, 0),
-        arg(a, 1),
-        arg(a, 2) + part * arg(a, 1) * 8,
-        arg(a, 3) + part * arg(a, 1) * 8,
-    )
-    scratch = arg(a, 4) + thread * 3 * WIDTH
-    line = channels * 4
+    x, channels, width = arg(a, 0), arg(a, 1), arg(a, 4)
+    means, squares = arg(a, 2) + part * channels * 8, arg(a, 3) + part * channels * 8
+    centre = arg(a, 5) + thread * 3 * width * 4
+    sums, of_squares, line = centre + width * 4, centre + width * 8, channels * 4
+    count = min(BLOCK, stop - start)
+    _add_rows(x + start * line, count, line, channels, width, centre)
+    for c in range(0, width, LANES):
+        st(centre + c * 4, ld(centre + c * 4) * bc(np.float32(1) / np.float32(count)))
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
-        seen = first - start
-        for c in range(0, channels, LANES):
-            left = channels - c
-            column = x + first * line + c * 4
-            total = bc(np.float32(0))
-            for r in range(count):
-                total = total + ld_up_to(column + r * line, left)
-            mean = total * bc(np.float32(1) / np.float32(count))
-            rest, square = bc(np.float32(0)), bc(np.float32(0))
-            for r in range(count):
-                deviation = ld_up_to(column + r * line, left) - mean
-                rest = rest + deviation
-                square = fma(deviation, deviation, square)
-            st(scratch, mean)
-            st(scratch + WIDTH, rest)
-            st(scratch + 2 * WIDTH, square)
-            for k in range(min(LANES, left)):
-                # the rounding of the block's mean is itself a mean that is left over
-                more = np.float64(get(scratch + WIDTH + k * 4)) / count
-                of_block = np.float64(get(scratch + k * 4)) + more
-                deviations = np.float64(get(scratch + 2 * WIDTH + k * 4)) - count * more * more
-                place = (c + k) * 8
-                if seen == 0:
-                    put_double(means + place, of_block)
-                    put_double(squares + place, deviations)
-                else:
-                    before = get_double(means + place)
-                    apart = of_block - before
-                    put_double(means + place, before + apart * count / (seen + count))
-                    joined = get_double(squares + place) + deviations
-                    put_double(squares + place, joined + apart * apart * seen * count / (seen + count))
+        _add_deviations(x + first * line, count, line, channels, width, centre, sums, of_squares)
+        _add_to_doubles(sums, channels, first > start, means)
+        _add_to_doubles(of_squares, channels, first > start, squares)
+    rows = stop - start
+    for c in range(channels):
+        rest = get_double(means + c * 8) / rows
+        put_double(squares + c * 8, max(get_double(squares + c * 8) - rows * rest * rest, 0.0))
+        put_double(means + c * 8, np.float64(get(centre + c * 4)) + rest)
 
 
 @kernel
@@ -160,48 +192,36 @@ def shifted(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             st_up_to(result + c * 4, ld_up_to(row + c * 4, left) + ld(shift + c * 4), left)
 
 
-@inline
-def _add_to_sums(scratch, total, product, c, left, more, sums, along):  # type: ignore[no-untyped-def]
-    """The sums of a block for the channels c .. in float64: begun, or added to if there was `more` before."""
-    st(scratch, total)
-    st(scratch + WIDTH, product)
-    for k in range(min(LANES, left)):
-        at = (c + k) * 8
-        one, other = np.float64(get(scratch + k * 4)), np.float64(get(scratch + WIDTH + k * 4))
-        if more:
-            one += get_double(sums + at)
-            other += get_double(along + at)
-        put_double(sums + at, one)
-        put_double(along + at, other)
-
-
-@kernel
+@ordered_kernel
 def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """The sums of dz and of dz * (x - mean), each (parts, C), float64, over this part's rows. Items: rows."""
-    dz, x, channels, mean = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3)
-    sums, along = arg(a, 4) + part * channels * 8, arg(a, 5) + part * channels * 8
-    scratch = arg(a, 6) + thread * 2 * WIDTH
-    line = channels * 4
+    dz, x, channels, mean, width = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 6)
+    total, along = arg(a, 4) + part * channels * 8, arg(a, 5) + part * channels * 8
+    sums = arg(a, 7) + thread * 2 * width * 4
+    of_products, line = sums + width * 4, channels * 4
     for first in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - first)
-        for c in range(0, channels, LANES):
-            left = channels - c
-            place = first * line + c * 4
-            centre = ld(mean + c * 4)
-            total, product = bc(np.float32(0)), bc(np.float32(0))
-            total_2, product_2 = total, product
-            for r in range(0, count - 1, 2):
-                d = ld_up_to(dz + place + r * line, left)
-                e = ld_up_to(dz + place + (r + 1) * line, left)
-                total = total + d
-                total_2 = total_2 + e
-                product = fma(d, ld_up_to(x + place + r * line, left) - centre, product)
-                product_2 = fma(e, ld_up_to(x + place + (r + 1) * line, left) - centre, product_2)
-            if count % 2:
-                d = ld_up_to(dz + place + (count - 1) * line, left)
-                total = total + d
-                product = fma(d, ld_up_to(x + place + (count - 1) * line, left) - centre, product)
-            _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
+        last = min(stop, first + BLOCK)
+        whole = first + (last - first) // 4 * 4
+        _clear(sums, 2 * width)
+        for r in range(first, whole, 4):
+            for c in range(0, channels, LANES):
+                at, left, centre = c * 4, channels - c, ld(mean + c * 4)
+                of_x, of_dz = x + r * line + at, dz + r * line + at
+                d, e = ld_up_to(of_dz, left), ld_up_to(of_dz + line, left)
+                f, g = ld_up_to(of_dz + 2 * line, left), ld_up_to(of_dz + 3 * line, left)
+                one, two = ld_up_to(of_x, left) - centre, ld_up_to(of_x + line, left) - centre
+                three, four = ld_up_to(of_x + 2 * line, left) - centre, ld_up_to(of_x + 3 * line, left) - centre
+                st(sums + at, ld(sums + at) + ((d + e) + (f + g)))
+                some = fma(d, one, e * two) + fma(f, three, g * four)
+                st(of_products + at, ld(of_products + at) + some)
+        for r in range(whole, last):
+            for c in range(0, channels, LANES):
+                at, place, left = c * 4, r * line + c * 4, channels - c
+                d, one = ld_up_to(dz + place, left), ld_up_to(x + place, left) - ld(mean + at)
+                st(sums + at, ld(sums + at) + d)
+                st(of_products + at, fma(d, one, ld(of_products + at)))
+        _add_to_doubles(sums, channels, first > start, total)
+        _add_to_doubles(of_products, channels, first > start, along)
 
 
 @kernel
@@ -244,28 +264,14 @@ def slopes(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         put(line + (width + c) * 4, np.float32(0))
 
 
-@kernel
+@ordered_kernel
 def column_sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """The sums of x's rows, (parts, C), float64, over this part's rows. Items: rows."""
-    x, channels, sums, scratch = arg(a, 0), arg(a, 1), arg(a, 2) + part * arg(a, 1) * 8, arg(a, 3) + thread * WIDTH
-    line = channels * 4
+    x, channels, width, sums = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3) + part * arg(a, 1) * 8
+    scratch, line = arg(a, 4) + thread * width * 4, channels * 4
     for first in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - first)
-        for c in range(0, channels, LANES):
-            left = channels - c
-            column = x + first * line + c * 4
-            total, total_2 = bc(np.float32(0)), bc(np.float32(0))
-            for r in range(0, count - 1, 2):
-                total = total + ld_up_to(column + r * line, left)
-                total_2 = total_2 + ld_up_to(column + (r + 1) * line, left)
-            if count % 2:
-                total = total + ld_up_to(column + (count - 1) * line, left)
-            st(scratch, total + total_2)
-            for k in range(min(LANES, left)):
-                one = np.float64(get(scratch + k * 4))
-                if first > start:
-                    one += get_double(sums + (c + k) * 8)
-                put_double(sums + (c + k) * 8, one)
+        _add_rows(x + first * line, min(BLOCK, stop - first), line, channels, width, scratch)
+        _add_to_doubles(scratch, channels, first > start, sums)
 
 
 @kernel
@@ -282,36 +288,40 @@ def gradient(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             st_up_to(result + at, (d - fma(deviation, ld(slope + at), ld(shift + at))) * ld(scale + at), left)
 
 
-@kernel
+@ordered_kernel
 def products_where_positive(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """`products` of the dz where y = (x - mean) * scale + shift is positive. Items: rows."""
     dz, x, channels, mean, scale, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
-    sums, along = arg(a, 6) + part * channels * 8, arg(a, 7) + part * channels * 8
-    scratch = arg(a, 8) + thread * 2 * WIDTH
-    line = channels * 4
+    total, along, width = arg(a, 6) + part * channels * 8, arg(a, 7) + part * channels * 8, arg(a, 8)
+    sums = arg(a, 9) + thread * 2 * width * 4
+    of_products, line = sums + width * 4, channels * 4
     for first in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - first)
-        for c in range(0, channels, LANES):
-            left = channels - c
-            place = first * line + c * 4
-            centre, slope, height = ld(mean + c * 4), ld(scale + c * 4), ld(shift + c * 4)
-            total, product = bc(np.float32(0)), bc(np.float32(0))
-            total_2, product_2 = total, product
-            for r in range(0, count - 1, 2):
-                one = ld_up_to(x + place + r * line, left) - centre
-                other = ld_up_to(x + place + (r + 1) * line, left) - centre
-                d = where_positive(fma(one, slope, height), ld_up_to(dz + place + r * line, left))
-                e = where_positive(fma(other, slope, height), ld_up_to(dz + place + (r + 1) * line, left))
-                total = total + d
-                total_2 = total_2 + e
-                product = fma(d, one, product)
-                product_2 = fma(e, other, product_2)
-            if count % 2:
-                one = ld_up_to(x + place + (count - 1) * line, left) - centre
-                d = where_positive(fma(one, slope, height), ld_up_to(dz + place + (count - 1) * line, left))
-                total = total + d
-                product = fma(d, one, product)
-            _add_to_sums(scratch, total + total_2, product + product_2, c, left, first > start, sums, along)
+        last = min(stop, first + BLOCK)
+        whole = first + (last - first) // 4 * 4
+        _clear(sums, 2 * width)
+        for r in range(first, whole, 4):
+            for c in range(0, channels, LANES):
+                at, left, centre = c * 4, channels - c, ld(mean + c * 4)
+                slope, height = ld(scale + at), ld(shift + at)
+                of_x, of_dz = x + r * line + at, dz + r * line + at
+                one, two = ld_up_to(of_x, left) - centre, ld_up_to(of_x + line, left) - centre
+                three, four = ld_up_to(of_x + 2 * line, left) - centre, ld_up_to(of_x + 3 * line, left) - centre
+                d = where_positive(fma(one, slope, height), ld_up_to(of_dz, left))
+                e = where_positive(fma(two, slope, height), ld_up_to(of_dz + line, left))
+                f = where_positive(fma(three, slope, height), ld_up_to(of_dz + 2 * line, left))
+                g = where_positive(fma(four, slope, height), ld_up_to(of_dz + 3 * line, left))
+                st(sums + at, ld(sums + at) + ((d + e) + (f + g)))
+                some = fma(d, one, e * two) + fma(f, three, g * four)
+                st(of_products + at, ld(of_products + at) + some)
+        for r in range(whole, last):
+            for c in range(0, channels, LANES):
+                at, place, left = c * 4, r * line + c * 4, channels - c
+                one = ld_up_to(x + place, left) - ld(mean + at)
+                d = where_positive(fma(one, ld(scale + at), ld(shift + at)), ld_up_to(dz + place, left))
+                st(sums + at, ld(sums + at) + d)
+                st(of_products + at, fma(d, one, ld(of_products + at)))
+        _add_to_doubles(sums, channels, first > start, total)
+        _add_to_doubles(of_products, channels, first > start, along)
 
 
 @kernel

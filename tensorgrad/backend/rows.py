@@ -137,13 +137,14 @@ def _statistics(x: Array, weight: Array | None, bias: Array | None, eps: float) 
     sums = aligned((2 * parts + 2, channels), np.float64)
     means = address_of(sums)
     squares = means + parts * channels * 8
-    words = [address_of(x), channels, means, squares, team.scratch(3 * lanes())]
+    width = to_lanes(channels)
+    words = [address_of(x), channels, means, squares, width, team.scratch(3 * width)]
     team.run(code.moments, words, rows, x.size >= SHARED_NUMBERS, parts)
-    statistics, line = np.empty((3, channels), np.float32), aligned((3, to_lanes(channels)), np.float32)
+    statistics, line = np.empty((3, channels), np.float32), aligned((3, width), np.float32)
     weight, bias = _numbers(weight), _numbers(bias)
     words = [
         means, squares, parts, rows, channels, _bits(eps), address(weight), address(bias), address_of(statistics),
-        address_of(line), line.shape[1], squares + parts * channels * 8,
+        address_of(line), width, squares + parts * channels * 8,
     ]  # fmt: skip
     team.run(code.statistics, words, 1, False)
     return statistics, line
@@ -213,7 +214,7 @@ def batch_norm_grad(
     total = address_of(sums)
     along = total + parts * channels * 8
     settings = [centre, scale, height] if positive else [centre]
-    words = [address_of(dz), address_of(x), channels, *settings, total, along, team.scratch(2 * lanes())]
+    words = [address_of(dz), address_of(x), channels, *settings, total, along, width, team.scratch(2 * width)]
     kernel = code.products_where_positive if positive else code.products
     team.run(kernel, words, rows, x.size >= SHARED_NUMBERS, parts)
 
@@ -230,7 +231,8 @@ def batch_norm_grad(
 
 def column_sums(x: Array) -> Array:
     """The sums of the columns of x (P, C), float64."""
-    (sums,) = sums_of(code.column_sums, [x], [], 1, 1)
+    width = to_lanes(x.shape[1])
+    (sums,) = sums_of(code.column_sums, [x], [width], width // lanes(), 1)
     result: Array = sums.sum(axis=0)
     return result
 
