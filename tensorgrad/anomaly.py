@@ -12,6 +12,7 @@ from tensorgrad.backend import backend_of
 from tensorgrad.errors import GraphError
 from tensorgrad.mode import layer_path
 from tensorgrad.primitive import Primitive, observers
+from tensorgrad.primitive.saved import saved_arrays
 from tensorgrad.storage import checksum
 from tensorgrad.tensor import Tensor
 
@@ -114,7 +115,7 @@ def refuse_changed(node: Primitive) -> None:
     assert node.extra is not None and node.extra.origin is not None
     before = node.extra.origin[2]
     if before and type(node.saved) is list and _checksums(node.saved) != before:
-        node.saved_arrays()  # what was changed by an operation has an error of its own
+        saved_arrays(node)  # what was changed by an operation has an error of its own
         raise GraphError(
             f"{node.name}: a value saved for backward was changed behind tensorgrad's back, through a NumPy array on the "
             "same memory (x.numpy(), or the array it was made from); change a copy"

@@ -19,6 +19,7 @@ from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.locks import lock
 from tensorgrad.mode import enable_grad, mode
 from tensorgrad.primitive import Freed, NodeExtra, Output, Primitive, open_levels, sum_to, tape
+from tensorgrad.primitive.saved import saved_arrays, saved_tensors
 from tensorgrad.tensor import Tensor
 
 _leaf_lock = lock()
@@ -106,9 +107,9 @@ def run_backward(
                 if extra is not None:
                     grads = _special(node, extra, dz, tensors)
                 elif tensors:
-                    grads = node.vjp(_as_tensors(dz), *node.saved_tensors())
+                    grads = node.vjp(_as_tensors(dz), *saved_tensors(node))
                 else:
-                    grads = node.vjp(dz, *node.saved_arrays())
+                    grads = node.vjp(dz, *saved_arrays(node))
                 if type(grads) is not tuple:
                     grads = (grads,)
                 if extra is not None and extra.origin is not None:
@@ -135,8 +136,8 @@ def _special(node: Primitive, extra: NodeExtra, dz: Any, tensors: bool) -> Any:
         if extra.origin is not None:
             refuse_changed(node)
         if tensors or extra.dual:
-            return node.vjp(_as_tensors(dz), *node.saved_tensors())
-        return node.vjp(dz, *node.saved_arrays())
+            return node.vjp(_as_tensors(dz), *saved_tensors(node))
+        return node.vjp(dz, *saved_arrays(node))
     except Exception as error:
         if extra.origin is not None:
             explain_error(node, error)

@@ -26,7 +26,7 @@ else:
 class Extra:
     """What few Tensors have; a plain one has `extra` None, so that the tape asks one question instead of four.
 
-    tangents   forward mode: level -> tangent (see Primitive.push_tangents)
+    tangents   forward mode: level -> tangent (see tensorgrad.primitive.tangents)
     storage    made when the memory is first viewed or changed in place
     view       (parent, primitive): this Tensor is primitive(parent) on the same memory
     inference  made under inference_mode: cannot take part in recording later

@@ -18,6 +18,7 @@ from tensorgrad.mode import mode, no_grad
 from tensorgrad.ops.inplace import refresh_views
 from tensorgrad.ops.operands import cast
 from tensorgrad.primitive import Output, Primitive, observers, open_levels
+from tensorgrad.primitive.refusals import refuse_changed, refuse_changed_by_numpy
 from tensorgrad.saved import Packed, packed
 from tensorgrad.tensor import Tensor
 
@@ -164,18 +165,18 @@ class FunctionCall(Primitive):
             return value.get()
         if isinstance(value, _Result):
             if value.storage.version != value.version:
-                self._refuse_changed("its result", value.array.shape, value.storage)
+                refuse_changed(self, "its result", value.array.shape, value.storage)
             if value.storage.changed_by_numpy(value.array, value.noted):
-                self._refuse_changed_by_numpy("its result")
+                refuse_changed_by_numpy(self, "its result")
             z = Tensor(value.array)
             z.tracked = True
             z.node = self if len(self.layouts) == 1 else _output(self, value.position)
             return z
         if isinstance(value, Tensor) and value._version != self.context._versions[position]:
-            self._refuse_changed("a saved Tensor", value.shape, value.storage)
+            refuse_changed(self, "a saved Tensor", value.shape, value.storage)
         if isinstance(value, Tensor) and value.is_lent:
             if value.storage.changed_by_numpy(value.array, self.context._sums[position]):
-                self._refuse_changed_by_numpy("a saved Tensor")
+                refuse_changed_by_numpy(self, "a saved Tensor")
         return value
 
 

@@ -15,6 +15,7 @@ from tensorgrad.backend import backend_of, without_warnings
 from tensorgrad.dtypes import is_floating
 from tensorgrad.mode import mode, no_grad
 from tensorgrad.primitive import Output, Primitive
+from tensorgrad.primitive.saved import saved_arrays
 from tensorgrad.tensor import Tensor
 
 
@@ -89,7 +90,7 @@ def time_backward(primitive: Primitive, outputs: tuple[Tensor, ...], repeats: in
     recording = mode.recording
     try:
         with without_warnings(), no_grad():
-            return _fastest(lambda: primitive.vjp(cotangent, *primitive.saved_arrays()), ones, repeats)
+            return _fastest(lambda: primitive.vjp(cotangent, *saved_arrays(primitive)), ones, repeats)
     finally:
         mode.recording = recording
 
