@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ENGINE = ("tensorgrad/primitive/*.py", "tensorgrad/autodiff.py", "tensorgrad/ops/inplace.py")
+ENGINE = ("tensorgrad/primitive/*.py", "tensorgrad/autodiff/*.py", "tensorgrad/ops/inplace.py")
 FILES = tuple(path.relative_to(ROOT).as_posix() for pattern in ENGINE for path in sorted(ROOT.glob(pattern)))
 TESTS = ("tests/test_tape.py", "tests/test_inplace.py", "tests/test_autodiff.py", "tests/test_modes.py")
 TESTS += ("tests/test_tensor.py", "tests/autograd", "tests/test_func.py", "tests/reliability/test_engine.py")

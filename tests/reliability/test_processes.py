@@ -141,9 +141,9 @@ def test_a_lock_that_was_held_at_the_fork_does_not_hold_the_child_up():
     out = program("""
 import os, signal, threading
 import tensorgrad as tg
-from tensorgrad import autodiff
+from tensorgrad.autodiff import gradients
 from tensorgrad.utils import checkpoint
-locks = [autodiff._leaf_lock, checkpoint._lock]
+locks = [gradients._leaf_lock, checkpoint._lock]
 held, go = threading.Event(), threading.Event()
 def hold():
     for lock in locks: lock.acquire()
