@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 open_levels: dict[int, list[NodeExtra]] = {}
 
 
+def levels_of(inputs: Iterable[Any]) -> set[int]:
+    """The levels at which any of the inputs carries a tangent."""
+    levels: set[int] = set()
+    for x in inputs:
+        if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
+            levels.update(x.extra.tangents)
+    return levels & open_levels.keys()  # a Tensor carried out of its jvp has no tangent any more
+
+
+def give_tangent(z: Tensor, level: int, dz: Tensor) -> None:
+    """Let z carry dz at this level, beside what it carries at others."""
+    extra = z.make_extra()
+    extra.tangents = {**(extra.tangents or {}), level: dz}
+
+
+def note_levels(node: Primitive, levels: set[int]) -> NodeExtra:
+    """Let a recorded node know at which levels its inputs carried tangents, until their jvp returns."""
+    extra = node.make_extra()
+    extra.dual = levels
+    for level in levels:
+        open_levels[level].append(extra)
+    return extra
+
+
 def push_tangents(node: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], recorded: bool) -> None:
     """Give the outputs their tangents, one level after the other, the outermost (smallest) first.
 
@@ -25,11 +50,7 @@ def push_tangents(node: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tenso
     e1. The derivative of level 2 belongs to the inner call, so level 1 is everywhere part of the values it sees:
     the rule of level L runs on the inputs with all their tangents below L, and so its result has them too.
     """
-    levels: set[int] = set()
-    for x in inputs:
-        if isinstance(x, Tensor) and x.extra is not None and x.extra.tangents:
-            levels.update(x.extra.tangents)
-    levels &= open_levels.keys()  # a Tensor carried out of its jvp has no tangent any more
+    levels = levels_of(inputs)
     casting, mode.autocast = mode.autocast, None  # the rules work in the dtypes that forward chose
     try:
         for level in sorted(levels):
@@ -37,10 +58,7 @@ def push_tangents(node: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tenso
     finally:
         mode.autocast = casting
     if recorded and levels:
-        extra = node.make_extra()
-        extra.dual = levels
-        for level in levels:
-            open_levels[level].append(extra)
+        extra = note_levels(node, levels)
         extra.output_tangents = None if outputs[0].extra is None else outputs[0].extra.tangents
 
 
@@ -60,9 +78,7 @@ def _push_level(node: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor,
     dzs = dz if len(outputs) > 1 or isinstance(dz, tuple) else (dz,)
     for z, tangent in zip(outputs, dzs):
         if tangent is not None and is_floating(z.array.dtype):
-            extra = z.make_extra()
-            tangent = tangent if isinstance(tangent, Tensor) else Tensor(_as_array(tangent))
-            extra.tangents = {**(extra.tangents or {}), level: tangent}
+            give_tangent(z, level, tangent if isinstance(tangent, Tensor) else Tensor(_as_array(tangent)))
 
 
 def _is_plain(x: Tensor) -> bool:
