@@ -232,6 +232,21 @@ def _run(task: Callable[[int, int], None], start: int, stop: int, errors: Any) -
         _working.now = False
 
 
+def sum_of_parts(count: int, part: Callable[[int, int], Any], worthwhile: bool) -> Any:
+    """The sum of the arrays part(start, stop), matrix products, over parts of range(count) that threads share."""
+    sums: dict[int, Any] = {}
+
+    def work(start: int, stop: int) -> None:
+        sums[start] = part(start, stop)
+
+    share(count, work, worthwhile, matrix_products=True)
+    # added up in the order of the parts, whichever thread was first
+    first, *others = sorted(sums)
+    for other in others:
+        sums[first] += sums[other]
+    return sums[first]
+
+
 def product(x: Any, y: Any) -> Any:
     """numpy.matmul; with deterministic algorithms in one thread of BLAS, whose parts might depend on their number."""
     if not determinism.state.enabled:

@@ -9,7 +9,7 @@ import oracles
 import pytest
 from kernels import KERNELS, LAYOUTS, ForNumpy, kernels_named
 
-from tensorgrad.backend import numpy_convolution
+from tensorgrad.backend import numpy_columns, numpy_depthwise, numpy_pointwise
 from tensorgrad.backend.parallel import set_thread_count, thread_count
 from tensorgrad.errors import ShapeError
 
@@ -194,8 +194,8 @@ def test_inputs_are_left_alone(kernels: Any):
 @each_layer
 def test_blocks_of_any_size(layer: Layer, block: int, monkeypatch: pytest.MonkeyPatch):
     """Blocks of some images, of one image, of a few rows, of one row, with a smaller last one: all the same."""
-    monkeypatch.setattr(numpy_convolution, "BLOCK_ROWS", block)
-    monkeypatch.setattr(numpy_convolution, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(numpy_columns, "BLOCK_ROWS", block)
+    monkeypatch.setattr(numpy_columns, "BLOCK_ELEMENTS", 1)
     values = layer.draw()
     compare(three_maps(ForNumpy(), layer, *values), expected(layer, *values), numpy.float64, 1e-13)
 
@@ -212,8 +212,9 @@ def test_chunks_of_the_shared_kernels(layer: Layer):
 @each_layer
 def test_shared_among_threads(layer: Layer, monkeypatch: pytest.MonkeyPatch):
     """Also more threads than images; every call gives the same bits."""
-    monkeypatch.setattr(numpy_convolution, "SHARED_PRODUCTS", 0)
-    monkeypatch.setattr(numpy_convolution, "SHARED_MULTIPLICATIONS", 0)
+    monkeypatch.setattr(numpy_columns, "SHARED_PRODUCTS", 0)
+    monkeypatch.setattr(numpy_pointwise, "SHARED_PRODUCTS", 0)
+    monkeypatch.setattr(numpy_depthwise, "SHARED_MULTIPLICATIONS", 0)
     five_images = layer._replace(x=(5, *layer.x[1:]))
     values = five_images.draw()
     wanted = expected(five_images, *values)
