@@ -24,7 +24,10 @@ def side_of(name: str) -> int:
 
 
 def torchvision_models() -> Any:
-    """torchvision.models, even where its compiled part does not fit the PyTorch beside it: no network here needs that."""
+    """torchvision.models, even where its compiled part does not fit the PyTorch beside it.
+
+    Then the two box operations that its import asks for are declared, without a body: no network here calls them.
+    """
     import torch
 
     try:
@@ -36,7 +39,7 @@ def torchvision_models() -> Any:
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     models = importlib.import_module("torchvision.models")
-    models.kept_for_the_benchmark = library  # the declarations live as long as it does
+    models.kept_declarations = library  # the declarations live as long as it does
     return models
 
 

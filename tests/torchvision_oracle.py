@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,31 +13,18 @@ import pytest
 
 import tensorgrad as tg
 
-# declarations that have to live as long as the process
-_kept: list[Any] = []
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+from benchmarks import family
 
 
 @functools.cache
 def torchvision_models() -> Any:
-    """torchvision.models; the test is skipped where it is not installed.
-
-    Where torchvision's compiled part does not fit the PyTorch beside it, the two box operations that its import asks for
-    are declared, without a body: no network here calls them.
-    """
+    """torchvision.models; the test is skipped where it is not installed."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # its threads wait by turning round, which costs more than they bring
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
-    try:
-        return importlib.import_module("torchvision.models")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept.append(library)
-    return importlib.import_module("torchvision.models")
+    return family.torchvision_models()
 
 
 def build_theirs(name: str, **settings: Any) -> Any:
