@@ -11,10 +11,28 @@ from tensorgrad.nn.module import Module
 from tensorgrad.tensor import Tensor
 
 
-class _MaxPool(Module):
-    """What the three share; `function` is the pooling they call."""
+class _Pool(Module):
+    """What all share whose windows have a size, a stride and a padding; `function` is the pooling they call."""
 
     function: Any
+    shown: tuple[str, ...] = ("kernel_size", "stride", "padding")
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        z: Tensor = type(self).function(input, self.kernel_size, self.stride, self.padding)
+        return z
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.shown)
+
+
+class _MaxPool(_Pool):
+    shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
         self,
@@ -25,10 +43,7 @@ class _MaxPool(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        super().__init__(kernel_size, stride, padding)
         self.dilation = dilation
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
@@ -36,12 +51,6 @@ class _MaxPool(Module):
     def forward(self, input: Tensor) -> Any:
         return type(self).function(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
-            f"ceil_mode={self.ceil_mode}"
         )
 
 
@@ -68,7 +77,7 @@ class MaxPool3d(_MaxPool):
     function = staticmethod(functions.max_pool3d)
 
 
-class AvgPool1d(Module):
+class AvgPool1d(_Pool):
     """The mean of every window of (N, C, L); see `tensorgrad.nn.functional.avg_pool1d`."""
 
     def __init__(
@@ -79,10 +88,9 @@ class AvgPool1d(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__()
-        self.kernel_size = several("AvgPool1d", "kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else several("AvgPool1d", "stride", stride, 1)
-        self.padding = several("AvgPool1d", "padding", padding, 1)
+        kernel = several("AvgPool1d", "kernel_size", kernel_size, 1)
+        steps = kernel if stride is None else several("AvgPool1d", "stride", stride, 1)
+        super().__init__(kernel, steps, several("AvgPool1d", "padding", padding, 1))
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -91,13 +99,8 @@ class AvgPool1d(Module):
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class _AvgPool(Module):
-    function: Any
-
+class _AvgPool(_Pool):
     def __init__(
         self,
         kernel_size: Any,
@@ -107,28 +110,15 @@ class _AvgPool(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        super().__init__(kernel_size, stride, padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
-        z: Tensor = type(self).function(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+        windows = self.kernel_size, self.stride, self.padding, self.ceil_mode
+        z: Tensor = type(self).function(input, *windows, self.count_include_pad, self.divisor_override)
         return z
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool2d(_AvgPool):
@@ -192,32 +182,13 @@ class LPPool3d(_LPPool):
     function = staticmethod(other_pooling.lp_pool3d)
 
 
-class _PlainPool(Module):
-    """Of images, with kernel_size, stride and padding."""
-
-    function: Any
-
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-
-    def forward(self, input: Tensor) -> Tensor:
-        z: Tensor = type(self).function(input, self.kernel_size, self.stride, self.padding)
-        return z
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class SumPool2d(_PlainPool):
+class SumPool2d(_Pool):
     """The sum of every window; see `tensorgrad.nn.functional.sum_pool2d`."""
 
     function = staticmethod(other_pooling.sum_pool2d)
 
 
-class DistancePool2d(_PlainPool):
+class DistancePool2d(_Pool):
     """The mean of every window weighted by distance from its centre; see `tensorgrad.nn.functional.distance_pool2d`."""
 
     function = staticmethod(other_pooling.distance_pool2d)
