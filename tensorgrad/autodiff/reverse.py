@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorgrad.anomaly import explain_error, refuse_changed, refuse_nan
@@ -42,39 +42,8 @@ def run_backward(
     heap: list[tuple[int, Primitive]] = []
     useful = None if wanted is None else _nodes_towards(roots, wanted)
     freed = None if retain_graph else Freed(_caller())
-    heappush, heappop = heapq.heappush, heapq.heappop
-
-    def send(parents: Sequence[Any], grads: Sequence[Any], shared: Any) -> None:
-        """Add each cotangent to the sum at its place; what is new waits on the heap (leaves wait for the end)."""
-        for place, g in zip(parents, grads):
-            if place is None or g is None or (useful is not None and place not in useful):
-                continue
-            before = pending.get(place)
-            if before is not None:
-                if type(before) not in array_types or type(g) not in array_types:  # NumPy's scalars, Tensors
-                    pending[place] = before + g
-                    own.discard(place)
-                elif place in own:
-                    before += g
-                else:
-                    pending[place] = backend_of(before).add(before, g)
-                    own.add(place)
-            elif isinstance(place, Primitive):
-                pending[place] = g
-                heappush(heap, (place.order, place))
-            elif isinstance(place, Tensor):
-                # a leaf keeps what it gets, so it must be its own
-                pending[place] = _own(g) if _is_shared(g, shared, grads) else g
-                if type(g) in array_types:
-                    own.add(place)
-            else:
-                pending[place] = g
-                node = place.node
-                if node not in pending:
-                    pending[node] = []
-                    heappush(heap, (node.order, node))
-                pending[node].append(place)
-
+    heappop = heapq.heappop
+    send = _sender(pending, own, heap, useful)
     recording, casting = mode.recording, mode.autocast
     mode.recording, mode.autocast = create_graph, None  # the rules work in the dtypes that forward chose
     try:
@@ -120,6 +89,45 @@ def run_backward(
     finally:
         mode.recording, mode.autocast = recording, casting
     return arrived
+
+
+def _sender(
+    pending: dict[Any, Any], own: set[Any], heap: list[tuple[int, Primitive]], useful: set[Any] | None
+) -> Callable[[Sequence[Any], Sequence[Any], Any], None]:
+    """The function that adds each cotangent to the sum at its place; what is new waits on the heap (leaves wait for the end)."""
+    heappush = heapq.heappush
+
+    def send(parents: Sequence[Any], grads: Sequence[Any], shared: Any) -> None:
+        for place, g in zip(parents, grads):
+            if place is None or g is None or (useful is not None and place not in useful):
+                continue
+            before = pending.get(place)
+            if before is not None:
+                if type(before) not in array_types or type(g) not in array_types:  # NumPy's scalars, Tensors
+                    pending[place] = before + g
+                    own.discard(place)
+                elif place in own:
+                    before += g
+                else:
+                    pending[place] = backend_of(before).add(before, g)
+                    own.add(place)
+            elif isinstance(place, Primitive):
+                pending[place] = g
+                heappush(heap, (place.order, place))
+            elif isinstance(place, Tensor):
+                # a leaf keeps what it gets, so it must be its own
+                pending[place] = _own(g) if _is_shared(g, shared, grads) else g
+                if type(g) in array_types:
+                    own.add(place)
+            else:
+                pending[place] = g
+                node = place.node
+                if node not in pending:
+                    pending[node] = []
+                    heappush(heap, (node.order, node))
+                pending[node].append(place)
+
+    return send
 
 
 def _special(node: Primitive, extra: NodeExtra, dz: Any, tensors: bool) -> Any:
