@@ -7,7 +7,7 @@ from typing import Any
 from tensorgrad.autocasting import under_autocast
 from tensorgrad.errors import ArgumentError, OperandError, ShapeError
 from tensorgrad.nn.arguments import whole
-from tensorgrad.nn.module import Module
+from tensorgrad.nn.function_module import FunctionModule
 from tensorgrad.ops import reduction
 from tensorgrad.ops import shape as shapes
 from tensorgrad.ops.indexing import TakeAlongAxis
@@ -119,25 +119,11 @@ def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max("adaptive_max_pool3d", input, output_size, 3, return_indices)
 
 
-class _AdaptivePool(Module):
-    """What the layers share: the function they call and its settings."""
-
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+class AdaptiveAvgPool1d(FunctionModule):
+    function = adaptive_avg_pool1d
 
 
-class AdaptiveAvgPool1d(_AdaptivePool):
-    """See `tensorgrad.nn.functional.adaptive_avg_pool1d`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return adaptive_avg_pool1d(input, self.output_size)
-
-
-class AdaptiveAvgPool2d(_AdaptivePool):
+class AdaptiveAvgPool2d(FunctionModule):
     """The means over windows that cover the image evenly; see `tensorgrad.nn.functional.adaptive_avg_pool2d`.
 
     >>> import tensorgrad
@@ -145,31 +131,19 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     (1, 256, 6, 6)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return adaptive_avg_pool2d(input, self.output_size)
+    function = adaptive_avg_pool2d
 
 
-class AdaptiveAvgPool3d(_AdaptivePool):
-    """See `tensorgrad.nn.functional.adaptive_avg_pool3d`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return adaptive_avg_pool3d(input, self.output_size)
+class AdaptiveAvgPool3d(FunctionModule):
+    function = adaptive_avg_pool3d
 
 
-class _AdaptiveMaxPool(_AdaptivePool):
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size)
-        self.return_indices = return_indices
+class AdaptiveMaxPool1d(FunctionModule):
+    function = adaptive_max_pool1d
+    hidden = ("return_indices",)
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """See `tensorgrad.nn.functional.adaptive_max_pool1d`."""
-
-    def forward(self, input: Tensor) -> Any:
-        return adaptive_max_pool1d(input, self.output_size, self.return_indices)
-
-
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+class AdaptiveMaxPool2d(FunctionModule):
     """The largest values of windows that cover the image; see `tensorgrad.nn.functional.adaptive_max_pool2d`.
 
     >>> import tensorgrad
@@ -177,12 +151,10 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     (1, 256, 1, 1)
     """
 
-    def forward(self, input: Tensor) -> Any:
-        return adaptive_max_pool2d(input, self.output_size, self.return_indices)
+    function = adaptive_max_pool2d
+    hidden = ("return_indices",)
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """See `tensorgrad.nn.functional.adaptive_max_pool3d`."""
-
-    def forward(self, input: Tensor) -> Any:
-        return adaptive_max_pool3d(input, self.output_size, self.return_indices)
+class AdaptiveMaxPool3d(FunctionModule):
+    function = adaptive_max_pool3d
+    hidden = ("return_indices",)

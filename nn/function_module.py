@@ -25,6 +25,7 @@ class FunctionModule(Module):
     function: ClassVar[Callable[..., Any]]
     inputs: ClassVar[int] = 1
     buffers_named: ClassVar[tuple[str, ...]] = ()  # settings that are Tensors, which move with the module
+    hidden: ClassVar[tuple[str, ...]] = ()  # settings that repr does not show
     _settings: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
@@ -50,10 +51,11 @@ class FunctionModule(Module):
         else:
             setattr(self, name, value)
 
-    def forward(self, *inputs: Any) -> Any:
-        return type(self).function(*inputs, **{name: getattr(self, name) for name in self._settings.parameters})
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        settings = {name: getattr(self, name) for name in self._settings.parameters}
+        return type(self).function(*inputs, **named, **settings)
 
     def extra_repr(self) -> str:
-        hidden = {*self.buffers_named, *(() if getattr(self, "inplace", True) else ("inplace",))}
+        hidden = {*self.hidden, *self.buffers_named, *(() if getattr(self, "inplace", True) else ("inplace",))}
         shown = [name for name in self._settings.parameters if name not in hidden]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)

@@ -78,6 +78,14 @@ def test_every_layer_is_documented_and_offered():
         assert getattr(nn, name).__doc__ and name in nn.__all__
 
 
+@pytest.mark.parametrize("layer", [nn.Tanh(), nn.LeakyReLU(0.5), nn.AdaptiveAvgPool1d(2)], ids=repr)
+def test_the_input_may_come_by_its_name(layer):
+    x = tg.tensor([[-1.0, 2.0, 3.0, -4.0]])
+    assert layer(input=x).tolist() == layer(x).tolist()
+    with pytest.raises(TypeError, match="input"):
+        layer(x, input=x)
+
+
 def test_prelu_has_a_weight_for_each_channel():
     x = tg.tensor([[-1.0, -1.0], [-2.0, 3.0]])
     assert F.prelu(x, tg.tensor([0.5, 0.25])).tolist() == [[-0.5, -0.25], [-1.0, 3.0]]
