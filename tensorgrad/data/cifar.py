@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -152,7 +153,8 @@ class CIFAR10(ImageDataset):
                         found[name] = _take(file, sizes[name], f"{path}: {member.name}")
                     if len(found) == len(sizes):
                         return found
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, OSError, RecursionError) as error:
+            # RecursionError: tarfile goes one deeper for every header that announces another
             raise CifarError(
                 f"{path}: the archive is damaged or cut off ({error}). Delete the file, then use download=True"
             ) from error
@@ -186,15 +188,24 @@ class CIFAR100(CIFAR10):
 
 
 class _Sips:
-    """A file that refuses to be read in large gulps: tarfile believes what an archive says of the length of a name."""
+    """A file that refuses to give much without a seek. tarfile believes what an archive says of the length of a name,
+    and reads it at one go or, in newer Pythons, in pieces one after the other; it seeks before every file's header and
+    before each piece of contents."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self._read = 0  # bytes since the last seek
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._read = 0
+        place: int = self._file.seek(offset, whence)
+        return place
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= 2 * _CHUNK:
-            raise tarfile.ReadError(f"a header of {size} bytes")
+        if size < 0 or self._read + size > 2 * _CHUNK:
+            raise tarfile.ReadError(f"a header of {self._read + size} bytes or more")
+        self._read += size
         content: bytes = self._file.read(size)
         return content
 

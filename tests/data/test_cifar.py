@@ -163,12 +163,14 @@ BOMBS = {
     "a header of settings": bomb("name", tarfile.XHDTYPE),
     "a size below zero": bomb("name", size=-1),
     "many files": [tarfile.TarInfo("x").tobuf()] * 200_000,
+    "names of names": bomb("name", tarfile.GNUTYPE_LONGNAME, 0)[:1] * 1500,
+    "settings of settings": bomb("name", tarfile.XHDTYPE, 0)[:1] * 1500,
 }
 
 
 @pytest.mark.parametrize("case", BOMBS)
 def test_a_bomb_is_not_unpacked(tmp_path, case):
-    """256 MB of zeros in 250 kB, or 100 MB of headers."""
+    """256 MB of zeros in 250 kB, 100 MB of headers, or headers of which each announces another."""
     with gzip.open(tmp_path / Small.archive, "wb", 1) as file:
         for piece in BOMBS[case]:
             file.write(piece)
