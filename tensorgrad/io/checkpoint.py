@@ -8,27 +8,26 @@ of all that the file holds, which is compared when it is read: a flipped bit is 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy
-import safetensors
 import safetensors.numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import DtypeError, OperandError, TensorgradError
+from tensorgrad.io import safetensors_file
 from tensorgrad.io.atomic import replacing
 from tensorgrad.io.errors import CheckpointError
+from tensorgrad.io.opening import opened
+from tensorgrad.io.safetensors_file import DTYPES, HEADER
 from tensorgrad.tensor import Tensor
 
 _KEY = "tensorgrad"  # of our metadata, in the header
 _DIGEST = "tensorgrad.sha256"  # of the names, dtypes, shapes and values in the order of the names, then of the metadata
-_HEADER = "__metadata__"  # safetensors' own name for the header's metadata, so no Tensor's
-_NUMPYS = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
-_NUMPYS |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
-_DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32 and float64"
 
 
 class Checkpoint(NamedTuple):
@@ -71,56 +70,23 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     The metadata of other programs comes as the strings they wrote, and their bfloat16 as float32. Raises CheckpointError
     for a file that is damaged, cut off or something else, OSError where it cannot be read.
     """
+    origin = os.fspath(path)
     try:
-        with open(path, "rb"):
-            pass  # Python's errors, unlike those of safetensors, say what was wrong with which file
-        with safetensors.safe_open(os.fspath(path), framework="np") as file:
-            header = file.metadata() or {}
-            known = all(file.get_slice(name).get_dtype() in _NUMPYS for name in file.keys())
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if known else None
+        with opened(path) as file:
+            return read(file, origin)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", os.fspath(path)) from error
-    except (safetensors.SafetensorError, ValueError) as error:  # the latter for shapes that no array has
-        raise _not_whole(os.fspath(path), error) from error
-    if tensors is None:
-        with open(path, "rb") as whole:
-            return loads(whole.read(), os.fspath(path))
-    return _checked(tensors, header, os.fspath(path))
+        raise OSError(error.errno or 0, f"cannot read the checkpoint: {reason}", origin) from error
 
 
 def loads(content: bytes, origin: str = "the file") -> Checkpoint:
     """As `load`, of the content of a file."""
-    try:
-        entries = safetensors.deserialize(content)
-    except safetensors.SafetensorError as error:
-        raise _not_whole(origin, error) from error
-    tensors = {name: _array(name, entry, origin) for name, entry in entries}
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length]).get(_HEADER, {})  # which is whole, or load had refused it
-    return _checked(tensors, header, origin)
+    return read(io.BytesIO(content), origin)
 
 
-def _array(name: str, entry: Mapping[str, Any], origin: str) -> numpy.ndarray:
-    """The numbers of an entry in a file, in memory of their own; bfloat16, the upper half of a float32, as float32."""
-    kind = entry["dtype"]
-    if kind == "BF16":
-        halves = numpy.frombuffer(entry["data"], "<u2").astype(numpy.uint32)
-        values: numpy.ndarray = (halves << 16).view(numpy.float32)
-    elif kind in _NUMPYS:
-        values = numpy.frombuffer(bytearray(entry["data"]), _NUMPYS[kind])
-    else:
-        raise CheckpointError(f"load: {name!r} in {origin} has the dtype {kind}; a file can hold {_DTYPES}, bfloat16")
-    try:
-        return values.reshape(entry["shape"])
-    except ValueError as error:  # more dimensions than NumPy has, or a 0 among sizes whose product it cannot count
-        raise CheckpointError(f"load: {name!r} in {origin} has a shape that no array has ({error})") from error
-
-
-def _not_whole(origin: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"load: {origin} is no whole safetensors file ({error}): damaged, cut off, or of another kind"
-    )
+def read(file: IO[bytes], origin: str) -> Checkpoint:
+    """As `load`, of a file that is open, from here to its end."""
+    return _checked(*safetensors_file.read(file, origin), origin)
 
 
 def digest(tensors: Mapping[str, numpy.ndarray], text: str) -> str:
@@ -155,7 +121,9 @@ def _read_metadata(header: Mapping[str, str], origin: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"load: the metadata in {origin} is no JSON ({error}); it is damaged") from error
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"load: the metadata in {origin} is {metadata!r}; it must be a JSON object")
+        raise CheckpointError(
+            f"load: the metadata in {origin} is a {type(metadata).__name__}; it must be a JSON object"
+        )
     return metadata
 
 
@@ -177,8 +145,8 @@ def load_model(path: str | os.PathLike[str], model: Any, strict: bool = True) ->
 def _on_host(name: Any, value: Any) -> numpy.ndarray:
     """The value as a NumPy array whose numbers lie in the order of its dimensions: safetensors writes the memory as it
     lies and would silently mix up the numbers of any other (a transpose, a channels-last weight)."""
-    if not isinstance(name, str) or name == _HEADER:
-        raise OperandError(f"save: a Tensor has the name {name!r}; use strings other than {_HEADER!r}")
+    if not isinstance(name, str) or name == HEADER or not _is_unicode(name):
+        raise OperandError(f"save: a Tensor has the name {name!r}; use strings of Unicode other than {HEADER!r}")
     array = value.array if isinstance(value, Tensor) else value
     try:
         host = backend_of(array).to_host(array)
@@ -186,5 +154,14 @@ def _on_host(name: Any, value: Any) -> numpy.ndarray:
         raise OperandError(f"save: {name!r} is a {type(value).__name__}; use a Tensor or an array") from error
     host = numpy.asarray(host, order="C")  # as ascontiguousarray, which would give a 0-d array a dimension
     if host.dtype.kind not in "biuf" or host.dtype.itemsize > 8:
-        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {_DTYPES}")
+        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {DTYPES}")
     return host
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether it can be written: half of a pair of UTF-16, as a file's name may hold, cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

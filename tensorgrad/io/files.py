@@ -17,7 +17,9 @@ import numpy
 from tensorgrad.io import checkpoint
 from tensorgrad.io.errors import CheckpointError
 from tensorgrad.io.nested import flatten, nest
+from tensorgrad.io.opening import opened
 from tensorgrad.io.torch_file import begins_old, opened_zip, read_old, read_zipped
+from tensorgrad.io.unpickle import brief
 from tensorgrad.tensor import Tensor
 
 # in the metadata: how the Tensors are nested; or, of a state dict, the order of the names, which safetensors sorts
@@ -25,6 +27,7 @@ _KEY = "tensorgrad.nested"
 _ORDER = "tensorgrad.order"
 _ROOM = 16 << 20  # bytes that any archive may unpack to
 _MOST_PACKED = 50  # and beyond that, how many times its size; weights pack to no less than half, masks to an eighth
+_MOST_HEAD = 1 << 16  # bytes of the header of an .npy file
 _NPY = b"\x93NUMPY"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -72,7 +75,7 @@ def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None) -> Any
 
 def _from_path(path: str | os.PathLike[str]) -> Any:
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             return _from_file(file, os.fspath(path))
     except OSError as error:
         reason = error.strerror or str(error)
@@ -120,7 +123,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, numpy.ndarray]:
     ([0, 1, 2], ['a', 'b'])
     """
     origin = os.fspath(path)
-    with open(path, "rb") as file, opened_zip(file, origin) as archive:
+    with opened(path) as file, opened_zip(file, origin) as archive:
         if not all(name.endswith(".npy") for name in archive.namelist()):
             raise CheckpointError(f"load: {origin} is an archive, but not one of NumPy arrays (.npz)")
         return _from_npz(archive, origin, file.seek(0, io.SEEK_END), "biufUS")
@@ -133,12 +136,31 @@ def _from_npz(archive: zipfile.ZipFile, origin: str, size: int, kinds: str = "bi
             f"load: {origin} has {size} bytes and would unpack to {unpacked}; more than {_MOST_PACKED} times its size "
             "is refused (a zip bomb), save it with numpy.savez"
         )
-    found = {}
+    found: dict[str, numpy.ndarray] = {}
     for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in found:
+            raise CheckpointError(f"load: {origin} holds {brief(name)} twice; it is damaged")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CheckpointError(
+                f"load: {brief(name)} in {origin} is packed in a way that NumPy does not; use numpy.savez"
+            )
         with archive.open(entry) as file:
             array = _read_npy(file, f"{entry.filename} in {origin}", entry.file_size, kinds)
-        found[entry.filename.removesuffix(".npy")] = array
+        found[name] = array
     return found
+
+
+class _Head:
+    """The beginning of a file of NumPy's, of which no more is read at once than any has: its length is believed otherwise."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST_HEAD:
+            raise ValueError(f"a header of {size} bytes")
+        return self._file.read(size)
 
 
 def _read_npy(file: IO[bytes], origin: str, size: int | None = None, kinds: str = "biuf") -> numpy.ndarray:
@@ -147,16 +169,17 @@ def _read_npy(file: IO[bytes], origin: str, size: int | None = None, kinds: str 
         here = file.tell()
         size = file.seek(0, io.SEEK_END) - here
         file.seek(here)
+    head: Any = _Head(file)
     try:
-        version = numpy.lib.format.read_magic(file)
+        version = numpy.lib.format.read_magic(head)
         read_header = {
             (1, 0): numpy.lib.format.read_array_header_1_0,
             (2, 0): numpy.lib.format.read_array_header_2_0,
         }.get(version)
         if read_header is None:
             raise CheckpointError(f"load: {origin} has version {version} of NumPy's format; this reader knows 1.0, 2.0")
-        shape, is_fortran, dtype = read_header(file)
-    except (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        shape, is_fortran, dtype = read_header(head)
+    except (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"load: {origin} is no whole NumPy array ({error})") from error
@@ -171,16 +194,16 @@ def _read_npy(file: IO[bytes], origin: str, size: int | None = None, kinds: str 
     if len(raw) != count * dtype.itemsize:
         raise CheckpointError(f"load: {origin} is cut off: {len(raw)} bytes of {count * dtype.itemsize}")
     try:
-        values = numpy.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if is_fortran else "C")
+        values = numpy.frombuffer(bytearray(raw), "u1" if dtype.kind == "b" else dtype)
+        values = (values != 0) if dtype.kind == "b" else values  # a byte of 2 NumPy would count twice
+        values = values.reshape(shape, order="F" if is_fortran else "C")
     except ValueError as error:  # more dimensions than NumPy has, or a 0 among sizes whose product it cannot count
         raise CheckpointError(f"load: {origin} claims the shape {shape}, which no array has ({error})") from error
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _from_safetensors(file: IO[bytes], origin: str) -> Any:
-    name: Any = getattr(file, "name", None)
-    on_disk = isinstance(name, str) and os.path.exists(name) and file.tell() == 0
-    found = checkpoint.load(name) if on_disk else checkpoint.loads(file.read(), origin)
+    found = checkpoint.read(file, origin)
     if _KEY not in found.metadata:
         order = found.metadata.get(_ORDER)
         names = order if isinstance(order, list) and sorted(map(str, order)) == sorted(found.tensors) else found.tensors
@@ -193,16 +216,24 @@ def moved(value: Any, device: Any) -> Any:
     done: dict[int, Any] = {}
 
     def visit(part: Any) -> Any:
-        if isinstance(part, (Tensor, dict, list, tuple)) and id(part) in done:
+        if id(part) in done:
             return done[id(part)]
-        result = part
+        result: Any = part
         if isinstance(part, Tensor):
-            result = Tensor(part.detach().to(device).array, requires_grad=part.requires_grad)
+            result = done[id(part)] = Tensor(part.detach().to(device).array, requires_grad=part.requires_grad)
         elif isinstance(part, dict):
-            result = {key: visit(x) for key, x in part.items()}
-        elif isinstance(part, (list, tuple)):
-            result = type(part)(visit(x) for x in part)
-        done[id(part)] = result
+            result = done[id(part)] = {}  # before its items: a pickle may hold a value that holds itself
+            result.update((key, visit(x)) for key, x in part.items())
+        elif isinstance(part, list):
+            result = done[id(part)] = []
+            result.extend(visit(x) for x in part)
+        elif isinstance(part, tuple):
+            result = done[id(part)] = tuple(visit(x) for x in part)
         return result
 
-    return visit(value)
+    try:
+        return visit(value)
+    except RecursionError as error:
+        raise CheckpointError(
+            "load: the value is nested too deep to move its Tensors; leave map_location out"
+        ) from error

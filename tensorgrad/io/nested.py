@@ -24,7 +24,7 @@ import numpy
 from tensorgrad.backend import is_array
 from tensorgrad.errors import OperandError
 from tensorgrad.io.errors import CheckpointError
-from tensorgrad.io.unpickle import is_safe_key
+from tensorgrad.io.unpickle import Keys
 from tensorgrad.tensor import Tensor
 
 _RESERVED = "__metadata__"  # safetensors' own name
@@ -118,6 +118,7 @@ class _Walk:
 def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any:
     """The nested value of a skeleton and its arrays."""
     tensors: dict[tuple[str, str], Any] = {}
+    keys = Keys()
 
     def array_of(name: Any) -> numpy.ndarray:
         if not isinstance(name, str) or name not in arrays:
@@ -131,8 +132,10 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
         return tensors[kind, str(name)]
 
     def safe(key: Any) -> Any:
-        if not is_safe_key(key):
-            raise CheckpointError(f"load: how {origin} is nested makes no sense: a key is no text or number below 2^61")
+        if not keys.is_safe(key):
+            raise CheckpointError(
+                f"load: how {origin} is nested makes no sense: a key is no text or number below 2^61, or made to collide"
+            )
         return key
 
     readers: dict[str, Callable[[Any], Any]] = {

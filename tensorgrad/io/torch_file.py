@@ -18,8 +18,9 @@ from typing import IO, Any
 import numpy
 
 from tensorgrad.io.errors import CheckpointError
-from tensorgrad.io.torch_names import BFLOAT16, Kind, names
-from tensorgrad.io.unpickle import Bounded, read_pickle
+from tensorgrad.io.opening import fill
+from tensorgrad.io.torch_names import BFLOAT16, Kind, is_count, names
+from tensorgrad.io.unpickle import Bounded, brief, read_pickle
 from tensorgrad.tensor import Tensor
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
@@ -98,11 +99,11 @@ class _Tensors:
 
     def _check(self, available: int, offset: Any, shape: Any, strides: Any) -> int:
         """The number of values, where they all lie inside of the storage and none twice."""
-        what = f"a Tensor in {self.origin} of shape {shape!r:.80}, strides {strides!r:.80}, offset {offset!r:.20}"
+        what = f"a Tensor in {self.origin} of shape {brief(shape)}, strides {brief(strides)}, offset {brief(offset)}"
         numbers = (shape, strides)
-        if not all(isinstance(t, tuple) and all(type(n) is int and n >= 0 for n in t) for t in numbers):
+        if not all(isinstance(t, tuple) and all(is_count(n) for n in t) for t in numbers):
             raise CheckpointError(f"load: {what}: these must be whole numbers from 0 up")
-        if type(offset) is not int or offset < 0 or len(shape) != len(strides) or len(shape) > _MOST_DIMENSIONS:
+        if not is_count(offset) or len(shape) != len(strides) or len(shape) > _MOST_DIMENSIONS:
             raise CheckpointError(f"load: {what}: these do not fit together")
         count, last = 1, offset
         for length, stride in zip(shape, strides):
@@ -160,10 +161,10 @@ def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _described(key: Any, origin: str) -> tuple[Kind, str, int]:
     """Number type, name and length of the storage that a persistent id stands for."""
     if not isinstance(key, tuple) or len(key) < 5 or key[0] != "storage":
-        raise CheckpointError(f"load: {origin} refers to {key!r:.60}, which is no storage")
+        raise CheckpointError(f"load: {origin} refers to {brief(key)}, which is no storage")
     _, kind, name, _, count = key[:5]
-    if not isinstance(kind, Kind) or not isinstance(name, str) or type(count) is not int or count < 0:
-        raise CheckpointError(f"load: a storage in {origin} is described as {key!r:.80}; it is damaged")
+    if not isinstance(kind, Kind) or not isinstance(name, str) or not is_count(count):
+        raise CheckpointError(f"load: a storage in {origin} is described as {brief(key)}; it is damaged")
     if len(key) > 5 and key[5] is not None:
         raise CheckpointError(f"load: {origin} holds views of storages, as PyTorch before 0.4 wrote; save it anew")
     return kind, name, count
@@ -211,15 +212,17 @@ def _from_archive(archive: zipfile.ZipFile, origin: str) -> Any:
         if name not in storages:
             entry = entries.get(f"{folder}data/{name}")
             if entry is None:
-                raise CheckpointError(f"load: {origin} lacks the storage {name!r:.40}")
+                raise CheckpointError(f"load: {origin} lacks the storage {brief(name)}")
             if entry.file_size != count * kind.size:
                 raise CheckpointError(
-                    f"load: the storage {name!r} in {origin} has {entry.file_size} bytes; {count} values of {kind.name} "
+                    f"load: the storage {brief(name)} in {origin} has {entry.file_size} bytes; {count} values of {kind.name} "
                     f"need {count * kind.size}"
                 )
             storages[name] = _read_entry(archive, entry, kind, count, origin)
         elif (storages[name].kind.name, storages[name].count) != (kind.name, count):
-            raise CheckpointError(f"load: the storage {name!r} in {origin} is described in two ways; it is damaged")
+            raise CheckpointError(
+                f"load: the storage {brief(name)} in {origin} is described in two ways; it is damaged"
+            )
         return storages[name]
 
     pickle = io.BytesIO(archive.read(entries[pickles[0]]))
@@ -249,19 +252,10 @@ def _checked_entries(archive: zipfile.ZipFile, origin: str) -> dict[str, zipfile
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kind: Kind, count: int, origin: str) -> Storage:
     storage = Storage(kind, count)
     with archive.open(entry) as source:
-        _read_all(source, storage, entry.filename, origin)
+        if not fill(source, storage.bytes):
+            raise CheckpointError(f"load: the storage {brief(entry.filename)} in {origin} is cut off")
         source.read(1)  # at the end the checksum is looked at
     return storage
-
-
-def _read_all(source: Any, storage: Storage, name: str, origin: str) -> None:
-    target = memoryview(storage.bytes)  # type: ignore[arg-type]  # before Python 3.12 only the interpreter knows buffers
-    filled = 0
-    while filled < len(target):
-        got = source.readinto(target[filled:])
-        if not got:
-            raise CheckpointError(f"load: the storage {name!r:.60} in {origin} is cut off")
-        filled += got
 
 
 # the old format
@@ -274,7 +268,7 @@ def read_old(file: IO[bytes], origin: str) -> Any:
         raise CheckpointError(f"load: {origin} does not begin as PyTorch's files do")
     version = read_pickle(source, {}, None, origin)
     if version != 1001:
-        raise CheckpointError(f"load: {origin} has version {version!r:.40}; this reader knows 1001")
+        raise CheckpointError(f"load: {origin} has version {brief(version)}; this reader knows 1001")
     machine = read_pickle(source, {}, None, origin)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise CheckpointError(f"load: {origin} holds big-endian numbers, which this reader does not know")
@@ -293,12 +287,15 @@ def read_old(file: IO[bytes], origin: str) -> Any:
                 )
             storages[name] = Storage(kind, count)
         elif (storages[name].kind.name, storages[name].count) != (kind.name, count):
-            raise CheckpointError(f"load: the storage {name!r} in {origin} is described in two ways; it is damaged")
+            raise CheckpointError(
+                f"load: the storage {brief(name)} in {origin} is described in two ways; it is damaged"
+            )
         return storages[name]
 
     value = read_pickle(source, tensors.names(), persistent, origin)
     order = read_pickle(source, {}, None, origin)
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(storages):
+    names_of_storages = isinstance(order, list) and all(isinstance(name, str) for name in order)
+    if not names_of_storages or sorted(order) != sorted(storages):
         raise CheckpointError(f"load: the storages of {origin} are not those that its Tensors need; it is damaged")
     for name in order:
         _fill(source, storages[name], name, origin)
@@ -309,5 +306,6 @@ def read_old(file: IO[bytes], origin: str) -> Any:
 def _fill(source: Bounded, storage: Storage, name: str, origin: str) -> None:
     count = int.from_bytes(source.read(8), "little")
     if count != storage.count:
-        raise CheckpointError(f"load: the storage {name!r} in {origin} has {count} values, not {storage.count}")
-    _read_all(source, storage, name, origin)
+        raise CheckpointError(f"load: the storage {brief(name)} in {origin} has {count} values, not {storage.count}")
+    if not fill(source.file, storage.bytes):
+        raise CheckpointError(f"load: the storage {brief(name)} in {origin} is cut off")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy
 
 from tensorgrad.io.errors import CheckpointError, ForbiddenError
-from tensorgrad.io.unpickle import Built, Unfinished
+from tensorgrad.io.unpickle import Built, Unfinished, brief, is_safe_key
 
 #: Number types by PyTorch's names; bfloat16 is the upper half of a float32, which it becomes here.
 BFLOAT16 = "bfloat16"
@@ -27,6 +28,8 @@ _DTYPES: dict[str, Any] = {
     "int64": numpy.dtype("<i8"),
     "bool": numpy.dtype("?"),
 }
+_NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f(2|4|8|16))")  # what NumPy calls the dtypes of numbers in a pickle
+_MOST = 1 << 63  # sizes and places are below
 _STORAGES = {
     "HalfStorage": "float16",
     "FloatStorage": "float32",
@@ -60,16 +63,25 @@ def _ordered(*items: Any) -> dict[Any, Any]:
     (pairs,) = items
     found: dict[Any, Any] = {}
     for pair in pairs:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, int)):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not _is_name(pair[0]):
             raise CheckpointError("load: an OrderedDict is made of something that is no list of pairs")
         found[pair[0]] = pair[1]
     return found
 
 
 def _set(items: Any = ()) -> set[Any]:
-    if not isinstance(items, (list, tuple)) or not all(isinstance(x, (str, int, float, type(None))) for x in items):
-        raise ForbiddenError("load: a set holds something other than texts and numbers")
+    if not isinstance(items, (list, tuple)) or not all(is_safe_key(x) for x in items):
+        raise ForbiddenError("load: a set holds something other than texts and numbers below 2^61")
     return set(items)
+
+
+def _is_name(key: Any) -> bool:
+    return isinstance(key, (str, int)) and is_safe_key(key)
+
+
+def is_count(n: Any) -> bool:
+    """Whether it is a whole number that can count values: products of those beyond could take for ever."""
+    return type(n) is int and 0 <= n < _MOST
 
 
 def _size(numbers: Any = ()) -> tuple[Any, ...]:
@@ -77,7 +89,9 @@ def _size(numbers: Any = ()) -> tuple[Any, ...]:
 
 
 def _device(kind: Any, index: Any = None) -> str:
-    return str(kind) if index is None else f"{kind}:{index}"
+    if not isinstance(kind, str) or not (index is None or is_count(index)):
+        raise CheckpointError(f"load: a device is described as {brief((kind, index))}; it is damaged")
+    return kind if index is None else f"{kind}:{index}"
 
 
 def _encoded(text: Any, encoding: Any) -> bytes:
@@ -95,8 +109,8 @@ class _NumpyDtype(Unfinished):
 
     def __init__(self, text: Any, *_: Any) -> None:
         super().__init__()
-        if not isinstance(text, str) or text.lstrip("<>|=")[:1] not in tuple("biuf") or len(text) > 4:
-            raise ForbiddenError(f"load: an array has the dtype {text!r}; it must be numbers")
+        if not isinstance(text, str) or not _NUMBERS.fullmatch(text):
+            raise ForbiddenError(f"load: an array has the dtype {brief(text)}; it must be numbers")
         self.dtype = numpy.dtype(text)
 
     def finish(self, state: Any) -> _NumpyDtype:
@@ -129,8 +143,8 @@ class _NumpyArray(Unfinished):
             raise CheckpointError("load: an array is described in an unknown way")
         _, shape, dtype, is_fortran, raw = state
         values = _numbers(dtype, raw)
-        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 32:
-            raise CheckpointError(f"load: an array has the shape {shape!r}")
+        if not isinstance(shape, tuple) or not all(is_count(n) for n in shape) or len(shape) > 32:
+            raise CheckpointError(f"load: an array has the shape {brief(shape)}")
         count = 1
         for n in shape:
             count *= n

@@ -22,10 +22,45 @@ _PLAIN = (str, bytes, int, float, type(None))
 _MODULUS = sys.hash_info.modulus
 
 
+#: Tuples of numbers can be chosen so as well. So many different ones with one hash come about by no accident.
+_MOST_OF_ONE_HASH = 16
+
+
 def is_safe_key(key: Any) -> bool:
-    """Whether a key of a file's choosing, or a tuple of them, can go into a dict without having been made to collide."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(isinstance(part, _PLAIN) and (not isinstance(part, int) or abs(part) < _MODULUS) for part in parts)
+    """Whether a key of a file's choosing, no tuple, can go into a dict without having been made to collide."""
+    return isinstance(key, _PLAIN) and (not isinstance(key, int) or abs(key) < _MODULUS)
+
+
+class Keys:
+    """Looks at the keys, and the members of sets, that a file wants, tuples of plain ones among them."""
+
+    def __init__(self) -> None:
+        self._tuples: dict[int, set[tuple[Any, ...]]] = {}
+
+    def is_safe(self, key: Any) -> bool:
+        """Whether it can go into a dict without having been made to collide with others."""
+        if not isinstance(key, tuple):
+            return is_safe_key(key)
+        if not all(is_safe_key(part) for part in key):
+            return False
+        alike = self._tuples.setdefault(hash(key), set())
+        alike.add(key)
+        return len(alike) <= _MOST_OF_ONE_HASH
+
+
+def brief(value: Any, depth: int = 1) -> str:
+    """A text for an error about a value of a file's choosing. `repr` of a tuple that holds another one twice, which does so
+    in turn, and so on, would never end."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[:60])
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return f"a whole number of {value.bit_length()} bits"
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, (tuple, list)) and depth:
+        parts = ", ".join(brief(part, depth - 1) for part in value[:8])
+        return f"({parts}, ...)" if len(value) > 8 else f"({parts})"
+    return f"a {type(value).__name__}"
 
 
 class Built:
@@ -56,36 +91,43 @@ class _Mark:
 _MARK = _Mark()
 
 
+#: About how many bytes what an opcode makes takes, where that is far more than its own length: a set of one byte has 216.
+_ROOM_OF = {
+    **dict.fromkeys(("EMPTY_SET", "FROZENSET"), 224),
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_DICT", "LIST", "DICT"), 72),
+    **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"), 64),
+    **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), 120),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), 1000),
+}
+_ROOM = 64 << 20  # bytes that what any pickle makes may take
+_MOST_ROOM = 32  # and beyond that, how many times its size
+
+
 class Bounded:
     """A file of which no more can be asked than is there: a length that a hostile pickle claims costs no memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self.file = file
         here = file.tell()
         self._end = file.seek(0, 2)
         file.seek(here)
 
     def left(self) -> int:
         """Bytes from here to the end."""
-        return self._end - self._file.tell()
+        return self._end - self.file.tell()
 
     def tell(self) -> int:
         """Bytes before here."""
-        return self._file.tell()
+        return self.file.tell()
 
     def read(self, size: int = -1) -> bytes:
         """`size` bytes, fewer at the end."""
         left = self.left()
-        return self._file.read(left if size < 0 else min(size, left))
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer; the number of bytes that were there."""
-        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
-        return count
+        return self.file.read(left if size < 0 else min(size, left))
 
     def readline(self, size: int = -1) -> bytes:
         """Up to the next line's end."""
-        return self._file.readline(self.left() if size < 0 else size)
+        return self.file.readline(self.left() if size < 0 else size)
 
 
 def read_pickle(
@@ -108,10 +150,17 @@ def read_pickle(
     {'epoch': 3, 'lr': (0.1, None)}
     """
     machine = _Machine(names, persistent, origin)
+    room = _ROOM + _MOST_ROOM * file.left()
     try:
         for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
             if opcode.name == "STOP":
                 return machine.result()
+            room -= _ROOM_OF.get(opcode.name, 0)
+            if room < 0:
+                raise CheckpointError(
+                    f"load: the pickle in {origin} makes so many small things that they would take more than {_MOST_ROOM} times "
+                    "its size"
+                )
             machine.step(opcode.name, argument)
     except (ValueError, IndexError, KeyError, OverflowError, Warning) as error:
         if isinstance(error, CheckpointError):
@@ -148,6 +197,7 @@ class _Machine:
         self.origin = origin
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.keys = Keys()
 
     def step(self, name: str, argument: Any) -> None:
         if name in _NOTHING:
@@ -271,10 +321,10 @@ class _Machine:
         self.stack.append(frozenset(self.plain(value) for value in self.pop_to_mark()))
 
     def plain(self, key: Any) -> Any:
-        if not is_safe_key(key):
+        if not self.keys.is_safe(key):
             raise ForbiddenError(
                 f"load: {self.origin} has a key of type {type(key).__name__}; keys may be texts, numbers below 2^61 and "
-                "tuples of them"
+                "tuples of them, not chosen to collide"
             )
         return key
 
