@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,21 @@ _MAX_MEMBERS = 64
 _ROOM = 16 << 20  # bytes that are taken out of any archive
 _MOST_PACKED = 50  # and beyond that, how many times its size; the real ones pack to nine tenths
 _CHUNK = 1 << 20
+
+
+# the ways in which tarfile fails on archives that are damaged, or made to fail it: headers behind headers without end, maps of
+# sparse files that make no sense
+_TAR_ERRORS = (
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
 
 
 class CifarError(ValueError):
@@ -153,8 +169,9 @@ class CIFAR10(ImageDataset):
                         found[name] = _take(file, sizes[name], f"{path}: {member.name}")
                     if len(found) == len(sizes):
                         return found
-        except (tarfile.TarError, EOFError, zlib.error, OSError, RecursionError) as error:
-            # RecursionError: tarfile goes one deeper for every header that announces another
+        except CifarError:
+            raise
+        except _TAR_ERRORS as error:
             raise CifarError(
                 f"{path}: the archive is damaged or cut off ({error}). Delete the file, then use download=True"
             ) from error

@@ -18,6 +18,8 @@ from typing import IO
 
 import numpy as np
 
+from tensorgrad.io.opening import opened
+
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 32  # of a NumPy array before version 2
 _CHUNK = 1 << 20
@@ -41,7 +43,7 @@ def read_idx(path: str | Path, max_bytes: int = 1 << 31, sha256: str | None = No
     digest differs.
     """
     path = Path(path)
-    with path.open("rb") as raw:
+    with opened(path) as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not zipped:

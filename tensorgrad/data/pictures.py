@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import os
@@ -13,16 +14,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from tensorgrad.data.transforms import pillow
+from tensorgrad.io.opening import opened
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 # the readers that those files need, and no others: some of Pillow's start programs
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "MPO")
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
 # A few bytes can claim millions of pixels of one colour, and get them: so many are given to every file, 2048 x 2048, and
 # beyond them only so many for each of its bytes. A photograph has less than ten, a drawing less than twenty.
 ROOM = 1 << 22
 PIXELS_PER_BYTE = 32
 MAX_SCANS = 100  # of a JPEG, each of which goes over all the pixels again; a progressive one has ten or so
+MAX_FIELD = (
+    1 << 16
+)  # numbers in a field of a TIFF: of its strips or tiles, say, each of which takes Pillow memory and time
 MAX_FILE_BYTES = 64 << 20
 _CHUNK = 1 << 20
 # the ways in which zipfile fails on archives that are damaged, or made to fail it
@@ -56,12 +61,14 @@ def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: s
     where = str(path) if name is None else name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # our own limit is the stricter one
-        file: Any = Path(path).open("rb") if isinstance(path, (str, Path)) else path
+        file: Any = _opened(path) if isinstance(path, (str, Path)) else path
         with file:
             try:
                 size = file.seek(0, io.SEEK_END)
                 file.seek(0)
                 _check_pixels(*_webp_size(file.read(30)), size)  # Pillow would ask for their memory on opening already
+                file.seek(0)
+                _check_pixels(*_tiff_tile(file), size)
                 file.seek(0)
                 image = image_module.open(file, formats=_FORMATS)
                 _check_pixels(image.width, image.height, size)
@@ -73,6 +80,15 @@ def read_picture(path: str | Path | IO[bytes], mode: str | None = "RGB", name: s
                 raise
             except Exception as error:  # a reader fails in many ways on a file made to fail it
                 raise PictureError(f"{where}: cannot be read as an image ({error or type(error).__name__})") from error
+
+
+def _opened(path: str | Path) -> IO[bytes]:
+    try:
+        return opened(path)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise PictureError(f"{path}: cannot be read as an image ({error.strerror})") from error
 
 
 def _check_pixels(width: int, height: int, size: int) -> None:
@@ -97,6 +113,32 @@ def _webp_size(start: bytes) -> tuple[int, int]:
         sizes = int.from_bytes(start[21:25], "little")
         return 1 + (sizes & 0x3FFF), 1 + (sizes >> 14 & 0x3FFF)
     return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
+
+
+def _tiff_tile(file: IO[bytes]) -> tuple[int, int]:
+    """(width, height) of the tiles that a TIFF is made of, each of which is unpacked whole, however small the picture is;
+    (0, 0) where there are none. Refuses fields of very many numbers. (TIFF, revision 6.0, Adobe 1992, sections 2 and 15.)"""
+    start = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or len(start) < 16:
+        return 0, 0
+    version, first, first_of_big = struct.unpack(f"{order}HIQ", start[2:8] + start[8:16])
+    count, entry = {42: ("H", "HHI4s"), 43: ("Q", "HHQ8s")}.get(version, ("", ""))
+    if not count:
+        return 0, 0
+    file.seek(min(first_of_big if version == 43 else first, 1 << 62))
+    size = struct.calcsize(f"={count}")
+    (fields,) = struct.unpack(f"{order}{count}", file.read(size).ljust(size, b"\0"))
+    length = struct.calcsize(f"={entry}")
+    table = file.read(length * min(fields, MAX_FIELD))
+    tile = {322: 0, 323: 0}
+    for at in range(0, len(table) - length + 1, length):
+        tag, kind, numbers, value = struct.unpack_from(f"{order}{entry}", table, at)
+        if numbers > MAX_FIELD and kind not in (1, 2, 6, 7):  # bytes and texts are read at once
+            raise PictureError(f"has a field of {numbers} numbers; at most {MAX_FIELD} are accepted")
+        if tag in tile:
+            (tile[tag],) = struct.unpack_from(order + {3: "H", 16: "Q"}.get(kind, "I"), value.ljust(8, b"\0"))
+    return tile[322], tile[323]
 
 
 def _check_scans(file: IO[bytes]) -> None:
