@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import threading
 import weakref
@@ -14,6 +15,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 class Mode(threading.local):
     """What is on in this thread."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[Any, tuple[bool, bool]]] = []  # that are open, each with what was on around it
 
     recording = True
     inference = False
@@ -57,6 +61,58 @@ def layer_path(scope: Scope | None) -> str:
 mode = Mode()
 
 
+def _enter(block: Any, before: tuple[bool, bool]) -> None:
+    mode.blocks.append((block, before))
+
+
+def _leave(block: Any) -> None:
+    """What was on around the block is on again; where a generator was left out of turn, when the blocks inside are left."""
+    blocks = mode.blocks
+    if blocks and blocks[-1][0] is block:
+        mode.recording, mode.inference = blocks.pop()[1]
+        return
+    for position in range(len(blocks) - 2, -1, -1):
+        if blocks[position][0] is block:
+            blocks[position + 1] = blocks[position + 1][0], blocks[position][1]
+            del blocks[position]
+            return
+    # entered in another thread, by a generator that is closed in this one: nothing is on here because of it
+
+
+def _around(function: Any, block: Callable[[], Any]) -> Any:
+    """The function, inside of a block of its own whenever it is called; of a generator, whenever it goes on."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generating(*args: Any, **kwargs: Any) -> Any:
+            with block():
+                generator = function(*args, **kwargs)
+                resume = functools.partial(next, generator)
+            while True:
+                try:
+                    with block():
+                        value = resume()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume = functools.partial(generator.send, (yield value))
+                except GeneratorExit:
+                    with block():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(generator.throw, error)
+
+        return generating
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with block():
+            return function(*args, **kwargs)
+
+    return inside
+
+
 class set_grad_enabled:
     """Switch recording on or off in this thread: a statement, a `with` block or a decorator.
 
@@ -74,20 +130,15 @@ class set_grad_enabled:
         mode.recording = self._enabled
 
     def __enter__(self) -> None:
+        _enter(self, self._before)
         mode.recording = self._enabled
 
     def __exit__(self, *exception: Any) -> None:
-        mode.recording, mode.inference = self._before
+        _leave(self)
 
     def __call__(self, function: _Function) -> _Function:
         mode.recording, mode.inference = self._before  # as a decorator it has no effect until the function is called
-
-        @functools.wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with set_grad_enabled(self._enabled):
-                return function(*args, **kwargs)
-
-        return inside  # type: ignore[return-value]
+        return _around(function, lambda: set_grad_enabled(self._enabled))  # type: ignore[no-any-return]
 
 
 class _GradMode:
@@ -98,26 +149,18 @@ class _GradMode:
 
     def __new__(cls, function: Any = None) -> Any:
         block = super().__new__(cls)
-        block._before = []
         return block if function is None else block(function)  # @no_grad stands for @no_grad()
 
-    _before: list[tuple[bool, bool]]
-
     def __enter__(self) -> None:
-        self._before.append((mode.recording, mode.inference))
+        _enter(self, (mode.recording, mode.inference))
         mode.recording = self.recording
         mode.inference = self.inference
 
     def __exit__(self, *exception: Any) -> None:
-        mode.recording, mode.inference = self._before.pop()
+        _leave(self)
 
     def __call__(self, function: _Function) -> _Function:
-        @functools.wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return inside  # type: ignore[return-value]
+        return _around(function, type(self))  # type: ignore[no-any-return]
 
 
 class no_grad(_GradMode):

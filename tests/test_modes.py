@@ -150,3 +150,111 @@ def test_a_mode_belongs_to_its_thread():
     leave.set()
     thread.join(10)
     assert seen == {"new thread": True, "in its block": False, "after its block": True, "here": True}
+
+
+# generators
+
+BLOCKS = {
+    "no_grad": tg.no_grad,
+    "no_grad()": lambda function: tg.no_grad()(function),
+    "inference_mode": lambda function: tg.inference_mode()(function),
+    "set_grad_enabled": lambda function: tg.set_grad_enabled(False)(function),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_decorated_generator_is_inside_whenever_it_goes_on(block):
+    seen = []
+
+    @BLOCKS[block]
+    def generate(count):
+        try:
+            for number in range(count):
+                seen.append(recorded())
+                answer = yield number
+                seen.append((answer, recorded()))
+        except KeyError:
+            seen.append(recorded())
+            yield -1
+        finally:
+            seen.append(("end", recorded()))
+        return "done"
+
+    def through():
+        return (yield from generate(2))
+
+    generator = through()
+    assert next(generator) == 0 and recorded()
+    assert generator.send("a") == 1 and recorded()
+    with pytest.raises(StopIteration) as end:
+        generator.send("b")
+    assert end.value.value == "done" and recorded()
+    assert seen == [False, ("a", False), False, ("b", False), ("end", False)]
+    del seen[:]
+    generator = generate(2)
+    next(generator)
+    assert generator.throw(KeyError) == -1 and recorded()
+    with pytest.raises(StopIteration):
+        next(generator)
+    generator = generate(2)
+    next(generator)
+    generator.close()
+    assert recorded() and seen == [False, False, ("end", False), False, ("end", False)]
+
+
+def test_blocks_that_are_left_out_of_turn():
+    """A generator inside of a block, closed inside of another: each takes away its own, and in the end nothing is left."""
+
+    def within(block):
+        with block:
+            yield recorded()
+
+    generator = within(tg.no_grad())
+    assert not next(generator)
+    with tg.inference_mode():
+        generator.close()
+        assert not recorded()
+        assert (tg.ones(1) + 1).extra.inference
+    assert recorded()
+    first, second, third = (within(block) for block in (tg.no_grad(), tg.enable_grad(), tg.no_grad()))
+    assert [next(first), next(second), next(third)] == [False, True, False]
+    second.close()
+    assert not recorded()
+    third.close()
+    assert not recorded()  # of the first
+    first.close()
+    assert recorded()
+
+
+def test_one_block_for_several_threads():
+    """Each thread gets back what was on in it."""
+    block, turns, found = tg.no_grad(), threading.Barrier(2), {}
+
+    def work(recording):
+        tg.set_grad_enabled(recording)
+        turns.wait(10)
+        with block:
+            turns.wait(10)
+        found[recording] = tg.is_grad_enabled()
+
+    threads = [threading.Thread(target=work, args=(recording,)) for recording in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == {True: True, False: False}
+
+
+def test_a_generator_that_is_closed_in_another_thread_changes_nothing_there():
+    def within():
+        with tg.no_grad():
+            yield
+
+    generator = within()
+    thread = threading.Thread(target=lambda: next(generator))
+    thread.start()
+    thread.join(20)
+    with tg.enable_grad():
+        generator.close()
+        assert recorded()
+    assert recorded()
