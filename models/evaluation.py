@@ -7,9 +7,9 @@ from typing import Any
 
 from tensorgrad import nn
 from tensorgrad.creation import as_tensor
-from tensorgrad.errors import ArgumentError, ShapeError
+from tensorgrad.errors import ArgumentError, DimensionError, DtypeError, OperandError, ShapeError
 from tensorgrad.mode import no_grad
-from tensorgrad.nn.arguments import IntOrPair, pair
+from tensorgrad.nn.arguments import IntOrPair, at_least, pair
 from tensorgrad.nn.module import Module
 from tensorgrad.ops.joining import cat, stack
 from tensorgrad.tensor import Tensor
@@ -27,19 +27,27 @@ __all__ = [
 ]
 
 
-def accuracy(scores: Tensor, target: Tensor, topk: Sequence[int] = (1, 5)) -> tuple[float, ...]:
+def accuracy(scores: Tensor, target: Tensor, topk: int | Sequence[int] = (1, 5)) -> tuple[float, ...]:
     """For every k, the share of the samples whose class is among the k largest scores.
 
     scores (N, classes), target (N) class numbers. A class counts as among the k largest if fewer than k scores are
-    larger than its own, or equal and of a smaller class number.
+    larger than its own, or equal and of a smaller class number. topk holds the numbers k, or is one.
+
+    Raises ShapeError, DtypeError or DimensionError for a target that is not a class number for every sample.
 
     >>> import tensorgrad
     >>> accuracy(tensorgrad.tensor([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]), tensorgrad.tensor([2, 0]), topk=(1, 2))
     (0.5, 1.0)
     """
+    counts = _checked_counts("accuracy", topk)
     ranks = _ranks(scores, target)
     count = max(len(ranks), 1)
-    return tuple(sum(rank < k for rank in ranks) / count for k in topk)
+    return tuple(sum(rank < k for rank in ranks) / count for k in counts)
+
+
+def _checked_counts(operation: str, topk: int | Sequence[int]) -> tuple[int, ...]:
+    counts = topk if isinstance(topk, (tuple, list)) else (topk,)
+    return tuple(at_least(operation, "topk", k, 1) for k in counts)
 
 
 def _ranks(scores: Tensor, target: Tensor) -> list[int]:
@@ -49,6 +57,12 @@ def _ranks(scores: Tensor, target: Tensor) -> list[int]:
             f"accuracy: scores have shape {scores.shape} and target {target.shape}; they must be (N, classes) and (N)"
         )
     z, classes = scores.detach().cpu().numpy(), target.detach().cpu().numpy()
+    if classes.dtype.kind not in "iu":
+        raise DtypeError(f"accuracy: target has dtype {target.dtype}; it must be class numbers, whole ones")
+    if len(classes) and not (0 <= classes.min() and classes.max() < z.shape[1]):
+        raise DimensionError(
+            f"accuracy: target has classes from {classes.min()} to {classes.max()}; scores are of 0 to {z.shape[1] - 1}"
+        )
     own = z[range(len(z)), classes][:, None]
     before = (z > own) | ((z == own) & (classes[:, None] > range(z.shape[1])))
     before |= own != own
@@ -62,7 +76,8 @@ def _ranks(scores: Tensor, target: Tensor) -> list[int]:
 def center_crop(images: Tensor, size: IntOrPair) -> Tensor:
     """The middle of every picture: (N, C, H, W) -> (N, C, h, w)."""
     height, width = _checked("center_crop", images, size)
-    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    # Python's rounding to the even number decides where the middle is, as in torchvision
+    top, left = round((images.shape[2] - height) / 2), round((images.shape[3] - width) / 2)
     return images[:, :, top : top + height, left : left + width]
 
 
@@ -95,6 +110,11 @@ def multi_crop(images: Tensor, size: IntOrPair = 224, sides: Sequence[int] = (25
     >>> multi_crop(tensorgrad.zeros(1, 3, 30, 40), 24, sides=(28,)).shape
     (1, 36, 3, 24, 24)
     """
+    if images.ndim != 4 or not sides:
+        raise ShapeError(
+            f"multi_crop: images have shape {images.shape}, sides are {tuple(sides)}; it takes (N, C, H, W) and at least "
+            "one side"
+        )
     height, width = pair("multi_crop", "size", size)
     crops = []
     for side in sides:
@@ -127,6 +147,8 @@ def _mirrored(images: Tensor) -> Tensor:
 
 def _checked(operation: str, images: Tensor, size: Any) -> tuple[int, int]:
     height, width = pair(operation, "size", size)
+    if not isinstance(images, Tensor):
+        raise OperandError(f"{operation}: images are a {type(images).__name__}; give a Tensor (N, C, H, W)")
     if images.ndim != 4:
         raise ShapeError(f"{operation}: images have shape {images.shape}; they must be (N, C, H, W)")
     if not (0 < height <= images.shape[2] and 0 < width <= images.shape[3]):
@@ -142,6 +164,16 @@ def averaged_softmax(scores: Iterable[Tensor]) -> Tensor:
     total: Any = None
     count = 0
     for one in scores:
+        if not isinstance(one, Tensor):
+            raise OperandError(
+                f"averaged_softmax: got a {type(one).__name__}, not scores (N, classes); networks with auxiliary heads "
+                "give several in training, call .eval() first"
+            )
+        if one.ndim != 2 or (total is not None and one.shape != total.shape):
+            before = "" if total is None else f" after {total.shape}"
+            raise ShapeError(
+                f"averaged_softmax: got scores of shape {one.shape}{before}; all must be (N, classes) alike"
+            )
         probabilities = nn.functional.softmax(one, 1)
         total = probabilities if total is None else total + probabilities
         count += 1
@@ -188,7 +220,7 @@ class Ensemble(nn.Module):
 def evaluate(
     model: Module,
     batches: Iterable[Any],
-    topk: Sequence[int] = (1, 5),
+    topk: int | Sequence[int] = (1, 5),
     crops: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Accuracy of a network over batches (images, class numbers), without recording and in evaluation mode.
@@ -202,6 +234,7 @@ def evaluate(
     >>> evaluate(nn.Identity(), [(x[:2], y[:2]), (x[2:], y[2:])], topk=(1,))
     {'top1': 1.0, 'samples': 4}
     """
+    counts = _checked_counts("evaluate", topk)
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     ranks: list[int] = []
@@ -215,5 +248,5 @@ def evaluate(
         for layer, training in modes:
             layer.training = training
     count = max(len(ranks), 1)
-    found: dict[str, float] = {f"top{k}": sum(rank < k for rank in ranks) / count for k in topk}
+    found: dict[str, float] = {f"top{k}": sum(rank < k for rank in ranks) / count for k in counts}
     return found | {"samples": len(ranks)}

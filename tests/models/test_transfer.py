@@ -166,6 +166,19 @@ def test_crops_that_are_too_large():
         five_crop(tg.zeros(3, 8, 8), 4)
     with pytest.raises(ValueError, match="multi_crop: sides has 20"):
         multi_crop(tg.zeros(1, 3, 40, 40), 24, sides=(20,))
+    with pytest.raises(RuntimeError, match=r"multi_crop: images have shape \(3, 8, 8\), sides are \(9,\)"):
+        multi_crop(tg.zeros(3, 8, 8), 4, sides=(9,))
+    with pytest.raises(RuntimeError, match=r"sides are \(\); it takes .* at least one side"):
+        multi_crop(tg.zeros(1, 3, 8, 8), 4, sides=())
+    with pytest.raises(TypeError, match="five_crop: images are a ndarray; give a Tensor"):
+        ten_crop(np.zeros((1, 3, 8, 8)), 4)
+
+
+def test_the_middle_where_it_cannot_be_exact():
+    """Of 7 rows 4: one and a half before them, rounded to two, the even number; of 6 rows 5: to none. As torchvision."""
+    x = tg.arange(7.0).reshape(1, 1, 7, 1)
+    assert center_crop(x, (4, 1)).flatten().tolist() == [2, 3, 4, 5]
+    assert center_crop(x[:, :, :6], (5, 1)).flatten().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_144_crops():
@@ -195,6 +208,24 @@ def test_an_ensemble_is_the_mean_of_probabilities():
         Ensemble([])
 
 
+class WithHeads(nn.Module):
+    """Gives two results in training, as networks with auxiliary heads do."""
+
+    def forward(self, x):
+        return models.GoogLeNetOutputs(x, None, x) if self.training else x
+
+
+def test_scores_that_cannot_be_averaged():
+    x = tg.ones(2, 4)
+    with pytest.raises(TypeError, match=r"got a GoogLeNetOutputs, not scores .* call \.eval\(\) first"):
+        Ensemble([WithHeads()])(x)
+    assert Ensemble([WithHeads()]).eval()(x).shape == (2, 4)
+    with pytest.raises(
+        RuntimeError, match=r"scores of shape \(2, 1\) after \(2, 3\); all must be \(N, classes\) alike"
+    ):
+        Ensemble([nn.Linear(4, 3), nn.Linear(4, 1)])(x)
+
+
 def test_over_crops_is_the_mean_over_crops(net):
     net.eval()
     crops = ten_crop(tg.randn(2, 3, 36, 36), 32)
@@ -213,8 +244,18 @@ def test_accuracy_by_hand():
     assert accuracy(scores, target, topk=(1, 2, 3)) == (0.25, 0.75, 1.0)
     assert accuracy(tg.tensor([[float("nan")] * 3]), tg.tensor([0])) == (0.0, 1.0)
     assert accuracy(tg.zeros(0, 3), tg.zeros(0, dtype=tg.int64)) == (0.0, 0.0)
+    assert accuracy(scores, target, topk=2) == (0.75,)
     with pytest.raises(RuntimeError, match="accuracy: scores have shape"):
         accuracy(tg.zeros(2, 3), tg.zeros(3, dtype=tg.int64))
+    for wrong in (-1, 3):  # -1 would be the last class, were it taken for an index
+        with pytest.raises(
+            IndexError, match=f"target has classes from {min(wrong, 0)} to {max(wrong, 0)}; scores are of 0 to 2"
+        ):
+            accuracy(tg.zeros(2, 3), tg.tensor([0, wrong]))
+    with pytest.raises(RuntimeError, match="accuracy: target has dtype float32; it must be class numbers"):
+        accuracy(tg.zeros(2, 3), tg.zeros(2))
+    with pytest.raises(ValueError, match="evaluate: topk is 0; it must be at least 1"):
+        evaluate(nn.Identity(), [], topk=(1, 0))
 
 
 def test_evaluate_puts_the_modes_back_and_records_nothing(net):
@@ -249,7 +290,15 @@ def test_crops_against_torchvision():
     import torchvision.transforms.functional as theirs
 
     x = np.random.default_rng(0).random((2, 3, 9, 11)).astype("float32")
-    expected = torch.stack(theirs.ten_crop(torch.tensor(x), (4, 6)), 1).numpy()
-    np.testing.assert_array_equal(ten_crop(tg.tensor(x), (4, 6)).numpy(), expected)
-    expected = theirs.center_crop(torch.tensor(x), (5, 5)).numpy()
-    np.testing.assert_array_equal(center_crop(tg.tensor(x), 5).numpy(), expected)
+    for size in [
+        (4, 6),
+        (6, 8),
+        (8, 10),
+        (5, 5),
+        (9, 11),
+        (2, 4),
+    ]:  # all remainders by four, where the middle is rounded
+        expected = torch.stack(theirs.ten_crop(torch.tensor(x), size), 1).numpy()
+        np.testing.assert_array_equal(ten_crop(tg.tensor(x), size).numpy(), expected, err_msg=str(size))
+        expected = theirs.center_crop(torch.tensor(x), size).numpy()
+        np.testing.assert_array_equal(center_crop(tg.tensor(x), size).numpy(), expected, err_msg=str(size))
