@@ -10,7 +10,7 @@ from tensorgrad.errors import ArgumentError, OperandError
 from tensorgrad.handles import RemovableHandle
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.module import Module
-from tensorgrad.nn.normalization import BatchNorm1d, BatchNorm2d
+from tensorgrad.nn.normalization import NormBase
 
 __all__ = ["FeatureExtractor", "features", "freeze", "replace_head", "unfreeze"]
 
@@ -27,9 +27,11 @@ class FeatureExtractor(nn.Module):
     """A network up to and with the layer `at`: it gives that layer's output, and what comes later is not computed.
 
     model  the network, which stays as it is
-    at     the layer's dotted name, as in named_modules(): 'layer4.1', 'classifier.4'
+    at     the layer's dotted name, as in named_modules(): 'layer4.1', 'classifier.4'; of a layer that is called several
+           times ('layer4.1.relu') it is the first call that counts
 
-    Raises AttributeError for a layer that is not there, ArgumentError for one that the network does not call.
+    Raises AttributeError for a layer that is not there, ArgumentError for one that the network does not call,
+    OperandError where model is no Module or at no name.
 
     >>> import tensorgrad
     >>> from tensorgrad.models import resnet20
@@ -39,6 +41,11 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: Module, at: str) -> None:
         super().__init__()
+        if not isinstance(model, Module) or not isinstance(at, str) or not at:
+            raise OperandError(
+                f"FeatureExtractor: got a {type(model).__name__} and at={at!r}; it takes a Module and the dotted name of one "
+                "of its layers, as in named_modules()"
+            )
         model.get_submodule(at)
         self.model = model
         self.at = at
@@ -76,7 +83,7 @@ def freeze(model: Module, *names: str) -> list[RemovableHandle]:
 
     names  dotted names of the layers, with all that is inside them; without any, the whole network
 
-    Batch norms inside use their running statistics and keep them, also after model.train(). Give the handles that come
+    Norms inside that have running statistics use them and keep them, also after model.train(). Give the handles that come
     back to `unfreeze`.
 
     >>> from tensorgrad.models import resnet20
@@ -89,7 +96,7 @@ def freeze(model: Module, *names: str) -> list[RemovableHandle]:
     for layer in _layers(model, names):
         layer.requires_grad_(False)
         for inner in layer.modules():
-            if isinstance(inner, (BatchNorm1d, BatchNorm2d)):
+            if isinstance(inner, NormBase):
                 inner.eval()
                 handles.append(inner.register_forward_pre_hook(_evaluate))
     return handles

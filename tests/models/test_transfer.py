@@ -71,6 +71,24 @@ def test_layers_that_are_not_there_or_not_called(net):
         models.features(net, tg.zeros(1, 3, 32, 32), at="spare")
 
 
+@pytest.mark.parametrize("at", ["", None, 3, ["layer1"]])
+def test_names_that_are_none(net, at):
+    with pytest.raises(
+        TypeError, match=r"FeatureExtractor: got a CifarResNet and at=.*; it takes a Module and the dotted"
+    ):
+        models.features(net, tg.zeros(1, 3, 32, 32), at=at)
+    with pytest.raises(TypeError, match="FeatureExtractor: got a Tensor and at='layer1'"):
+        models.features(tg.zeros(1, 3, 32, 32), net, at="layer1")
+
+
+def test_of_a_layer_that_is_called_twice_the_first_call_counts(net):
+    net.eval()
+    x = tg.randn(1, 3, 32, 32)
+    found = models.features(net, x, at="layer1.0.relu").detach().numpy()
+    inner = models.features(net, x, at="layer1.0.bn1").detach().numpy()
+    np.testing.assert_array_equal(found, np.maximum(inner, 0))
+
+
 # freezing, new heads
 
 
@@ -89,6 +107,26 @@ def test_a_frozen_part_stays_as_it_is_in_training(net):
     net(tg.randn(4, 3, 32, 32)).sum().backward()
     assert net.conv1.weight.grad is not None
     assert not np.array_equal(net.bn1.running_mean.numpy(), before["bn1.running_mean"])
+
+
+@pytest.mark.parametrize(
+    "norm, shape",
+    [
+        (nn.BatchNorm1d(2), (4, 2)),
+        (nn.BatchNorm3d(2), (2, 2, 3, 3, 3)),
+        (nn.InstanceNorm2d(2, track_running_stats=True), (2, 2, 3, 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_norm_with_statistics_is_frozen(norm, shape):
+    tg.manual_seed(0)
+    net = nn.Sequential(norm)
+    handles = models.freeze(net)
+    net.train()(tg.randn(*shape))
+    assert norm.running_mean.tolist() == [0, 0]
+    models.unfreeze(net, handles=handles)
+    net.train()(tg.randn(*shape))
+    assert norm.running_mean.tolist() != [0, 0]
 
 
 def test_the_whole_network_can_be_frozen(net):
