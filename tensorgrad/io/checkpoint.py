@@ -52,6 +52,13 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
     >>> tensors["w"].shape, metadata
     ((2, 3), {'epoch': 4})
     """
+    content = dumps(tensors, metadata)
+    with replacing(path) as draft, draft.open("xb") as file:
+        file.write(content)
+
+
+def dumps(tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> bytes:
+    """The content of the file that `save` writes."""
     arrays = {name: _on_host(name, value) for name, value in tensors.items()}
     try:
         text = json.dumps(dict(metadata or {}), allow_nan=False)
@@ -59,9 +66,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
         raise OperandError(
             f"save: metadata is no JSON ({error}); use dicts, lists, texts and finite numbers"
         ) from error
-    content = safetensors.numpy.save(arrays, {_KEY: text, _DIGEST: digest(arrays, text)})
-    with replacing(path) as draft, draft.open("xb") as file:
-        file.write(content)
+    content: bytes = safetensors.numpy.save(arrays, {_KEY: text, _DIGEST: digest(arrays, text)})
+    return content
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -154,7 +160,8 @@ def _on_host(name: Any, value: Any) -> numpy.ndarray:
         raise OperandError(f"save: {name!r} is a {type(value).__name__}; use a Tensor or an array") from error
     host = numpy.asarray(host, order="C")  # as ascontiguousarray, which would give a 0-d array a dimension
     if host.dtype.kind not in "biuf" or host.dtype.itemsize > 8:
-        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {DTYPES}")
+        remedy = ", use .float()" if str(host.dtype) == "bfloat16" else ""
+        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {DTYPES}{remedy}")
     return host
 
 

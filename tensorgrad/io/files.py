@@ -10,10 +10,12 @@ import io
 import os
 import tokenize
 import zipfile
+from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy
 
+from tensorgrad.errors import ArgumentError, OperandError
 from tensorgrad.io import checkpoint
 from tensorgrad.io.errors import CheckpointError
 from tensorgrad.io.nested import flatten, nest
@@ -32,16 +34,16 @@ _NPY = b"\x93NUMPY"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def save(obj: Any, f: str | os.PathLike[str]) -> None:
-    """Write `obj` to the file `f` as safetensors; `load` gives it back.
+def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
+    """Write `obj` to `f` as safetensors; `load` gives it back.
 
     obj  dicts, lists, tuples and sets, in any depth, of Tensors, NumPy arrays, numbers, texts, bytes and None: a
          `state_dict()` of a model or an optimiser, or several of them together. A dict of Tensors by name becomes a file
          that every program that knows safetensors reads.
-    f    the file's path; it is there entirely or not at all
+    f    the file's path, where it is entirely or not at all; or a file opened for writing bytes
 
-    Raises OperandError for anything else inside, naming its place; DtypeError for numbers a file cannot hold; OSError
-    where the file cannot be written.
+    Raises OperandError for anything else, naming its place; DtypeError for numbers a file cannot hold; OSError where the
+    file cannot be written.
 
     >>> import tempfile, tensorgrad
     >>> path = os.path.join(tempfile.mkdtemp(), "state.safetensors")
@@ -49,15 +51,24 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
     >>> load(path)
     {'epoch': 3, 'weights': {'w': tensor([1., 1.])}}
     """
+    if not isinstance(f, (str, os.PathLike)) and not hasattr(f, "write"):
+        raise OperandError(
+            f"save: f is a {type(f).__name__}; give save(obj, f) a path or a file opened for writing bytes"
+        )
     tensors, skeleton = flatten(obj)
-    checkpoint.save(f, tensors, {_ORDER: list(tensors)} if skeleton is None else {_KEY: skeleton})
+    metadata = {_ORDER: list(tensors)} if skeleton is None else {_KEY: skeleton}
+    if isinstance(f, (str, os.PathLike)):
+        checkpoint.save(f, tensors, metadata)
+    else:
+        f.write(checkpoint.dumps(tensors, metadata))
 
 
-def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None) -> Any:
+def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, *, weights_only: bool | None = None) -> Any:
     """What the file holds, its arrays as Tensors.
 
     f             a path, or a file opened for reading bytes
     map_location  the device on which the Tensors are put, the CPU by default
+    weights_only  True or None, which are the same: nothing else is ever read
 
     The format is told by the content: safetensors (a dict of Tensors by name, or what `save` was given), NumPy's .npz
     (a dict) and .npy (a Tensor), and PyTorch's files, zipped or old, which are read without PyTorch. Their bfloat16
@@ -65,12 +76,25 @@ def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None) -> Any
     anything run: a pickle may name only what is on a list.
 
     Raises CheckpointError for a file that is damaged, cut off or of another kind, ForbiddenError (a CheckpointError and
-    an UnpicklingError) for one that holds more than data, OSError where it cannot be read.
+    an UnpicklingError) for one that holds more than data, OSError where it cannot be read, OperandError or ArgumentError
+    for other arguments.
     """
-    value = _from_path(f) if isinstance(f, (str, os.PathLike)) else _from_file(f, "the file")
-    if map_location is None:
-        return value
-    return moved(value, map_location)
+    if weights_only not in (True, None):
+        raise ArgumentError(
+            f"load: weights_only is {weights_only!r}; a file that makes a program run is never read, save a state_dict()"
+        )
+    if callable(map_location) or isinstance(map_location, Mapping):
+        raise OperandError(
+            f"load: map_location is a {type(map_location).__name__}; give one device, as 'cpu' or 'cuda': where the Tensors "
+            "were when they were saved is not asked"
+        )
+    if isinstance(f, (str, os.PathLike)):
+        value = _from_path(f)
+    elif hasattr(f, "read") and hasattr(f, "seek"):
+        value = _from_file(f, "the file")
+    else:
+        raise OperandError(f"load: f is a {type(f).__name__}; give a path or a file opened for reading bytes")
+    return value if map_location is None else moved(value, map_location)
 
 
 def _from_path(path: str | os.PathLike[str]) -> Any:
@@ -85,6 +109,8 @@ def _from_path(path: str | os.PathLike[str]) -> Any:
 def _from_file(file: IO[bytes], origin: str) -> Any:
     begin = file.tell()
     start = file.read(32)
+    if not isinstance(start, bytes):
+        raise OperandError("load: the file is opened for reading text; open it with 'rb'")
     file.seek(begin)
     if start.startswith(_ZIP):
         return _from_zip(file, origin)

@@ -72,7 +72,9 @@ class _Walk:
         if isinstance(value, Mapping):
             return self._mapping(value, path, depth)
         if isinstance(value, (list, tuple, set, frozenset)):
-            items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+            items = value
+            if isinstance(value, (set, frozenset)):
+                items = sorted((_checked_key(x, path) for x in value), key=repr)
             parts = [self.visit(x, f"{path}.{i}" if path else str(i), depth + 1) for i, x in enumerate(items)]
             if isinstance(value, list):
                 return parts
@@ -94,9 +96,7 @@ class _Walk:
         parts = []
         for key, x in value.items():
             place = f"{path}.{key}" if path else str(key)
-            if isinstance(key, Tensor) or not isinstance(key, (str, int, float, bool, tuple, type(None))):
-                raise OperandError(f"save: '{path}' has a key of type {type(key).__name__}; use texts or numbers")
-            parts.append((key, self.visit(x, place, depth + 1)))
+            parts.append((_checked_key(key, path), self.visit(x, place, depth + 1)))
         if all(type(key) is str and not key.startswith("$") for key, _ in parts):
             return dict(parts)
         return {"$dict": [[self.visit(key, path, depth + 1), x] for key, x in parts]}
@@ -113,6 +113,17 @@ class _Walk:
         self.found[name] = array
         self._names[id(array)] = name
         return name
+
+
+def _checked_key(key: Any, path: str) -> Any:
+    """A key of a dict or a member of a set, if `nest` will take it back."""
+    if isinstance(key, bytes) or not is_safe_key(key):
+        place = f"'{path}'" if path else "the value given"
+        raise OperandError(
+            f"save: {place} has a key or member {key!r:.40} of type {type(key).__name__}; use texts, numbers below 2^61, and "
+            "tuples of these"
+        )
+    return key
 
 
 def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any:

@@ -123,7 +123,14 @@ def test_one_tensor_in_two_places_stays_one(tmp_path):
         ({"a": [1, object()]}, OperandError, r"the value at 'a\.1' is a object"),
         (object(), OperandError, "the value given is a object"),
         ({"f": len}, OperandError, "the value at 'f' is a builtin_function_or_method"),
-        ({frozenset(): 1}, OperandError, "has a key of type frozenset"),
+        ({frozenset(): 1}, OperandError, "the value given has a key or member frozenset.* of type frozenset"),
+        # what load would refuse is not saved
+        ({"a": {2**61: 1}}, OperandError, r"'a' has a key or member 2305843009213693952 of type int; .* below 2\^61"),
+        ({(1, (2, 3)): 1}, OperandError, r"has a key or member \(1, \(2, 3\)\) of type tuple"),
+        ({"a": {frozenset([1])}}, OperandError, "'a' has a key or member frozenset"),
+        ({"a": [{2**61}]}, OperandError, r"'a\.0' has a key or member"),
+        ({b"a": 1}, OperandError, "has a key or member b'a' of type bytes"),
+        ({"\ud800": tg.ones(1)}, OperandError, "has the name '.ud800', which is no text that a file can hold"),
         ({"x": np.zeros(2, complex)}, DtypeError, "'x' has dtype complex128"),
     ],
 )
@@ -171,6 +178,49 @@ def test_open_files(tmp_path, value):
     with open(tmp_path / "a", "rb") as file:
         same(tg.load(file), value)
     same(tg.load(io.BytesIO((tmp_path / "a").read_bytes())), value)
+
+
+@pytest.mark.parametrize("value", [{"w": tg.ones(2)}, {"a": [tg.ones(2)], "n": 3}])
+def test_saving_to_open_files(value):
+    file = io.BytesIO()
+    tg.save(value, file)
+    file.seek(0)
+    same(tg.load(file, weights_only=True), value)
+
+
+@pytest.mark.parametrize(
+    "call, error, text",
+    [
+        (lambda path: tg.save(path, {"w": tg.ones(2)}), TypeError, r"save: f is a dict; give save\(obj, f\) a path"),
+        (lambda path: tg.load(None), TypeError, "load: f is a NoneType; give a path or a file"),
+        (
+            lambda path: tg.load(io.StringIO("abc")),
+            TypeError,
+            "load: the file is opened for reading text; open it with 'rb'",
+        ),
+        (
+            lambda path: tg.load(path, weights_only=False),
+            ValueError,
+            "load: weights_only is False; a file that makes a",
+        ),
+        (
+            lambda path: tg.load(path, map_location={"cuda:0": "cpu"}),
+            TypeError,
+            "load: map_location is a dict; give one",
+        ),
+        (lambda path: tg.load(path, map_location=lambda s, _: s), TypeError, "load: map_location is a function"),
+    ],
+)
+def test_wrong_arguments(tmp_path, call, error, text):
+    tg.save({"w": tg.ones(2)}, tmp_path / "a")
+    with pytest.raises(error, match=text):
+        call(tmp_path / "a")
+
+
+def test_bfloat16_is_not_saved_without_a_word(tmp_path):
+    pytest.importorskip("ml_dtypes")
+    with pytest.raises(DtypeError, match=r"'w' has dtype bfloat16; .* use \.float\(\)"):
+        tg.save({"w": tg.ones(2).to(tg.bfloat16)}, tmp_path / "a")
 
 
 def test_map_location(tmp_path, device):
