@@ -8,6 +8,8 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 from tensorgrad.errors import ArgumentError
@@ -85,19 +87,33 @@ from tensorgrad.models.zfnet import ZFNet, zfnet
 from tensorgrad.nn.module import Module
 
 
-def list_models() -> list[str]:
-    """The names that `get_model` knows."""
-    return sorted(BUILDERS)
+def list_models(*, include: str | Iterable[str] = (), exclude: str | Iterable[str] = ()) -> list[str]:
+    """The names that `get_model` knows, in order.
+
+    include, exclude  patterns as of file names ('resnet*'), one or several: only the names that fit one of `include`, if
+                      there are any, and none that fits one of `exclude`
+
+    >>> list_models(include="vgg1*", exclude=["*_bn", "vgg19"])
+    ['vgg11', 'vgg13', 'vgg16']
+    """
+    wanted, unwanted = (
+        (patterns,) if isinstance(patterns, str) else tuple(patterns) for patterns in (include, exclude)
+    )
+    found = set(BUILDERS)
+    if wanted:
+        found = {name for name in found if any(fnmatchcase(name, pattern) for pattern in wanted)}
+    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in unwanted))
 
 
 def get_model(name: str, **settings: Any) -> Module:
-    """The network of that name; the settings are its builder's.
+    """The network of that name, in small or capital letters; the settings are its builder's.
 
     Raises ArgumentError for a name that is not in `list_models()`.
     """
-    if name not in BUILDERS:
+    known = name.lower() if isinstance(name, str) else name
+    if known not in BUILDERS:
         raise ArgumentError(f"get_model: got {name!r}; there are {', '.join(list_models())}")
-    model: Module = BUILDERS[name](**settings)
+    model: Module = BUILDERS[known](**settings)
     return model
 
 

@@ -84,7 +84,7 @@ class PaperAlexNet(nn.Module):
     """AlexNet as in the paper of 2012, (N, 3, 227, 227) -> (N, num_classes), its layers by the paper's names.
 
     groups   of conv2, conv4 and conv5: 2 as on the paper's two GPUs, 1 for all channels to all
-    without  layers to leave out, of conv3, conv4, fc6, fc7: the ablations of Zeiler & Fergus, 2013, table 3
+    without  a layer to leave out or several, of conv3, conv4, fc6, fc7: the ablations of Zeiler & Fergus, 2013, table 3
     norm     'before' or 'after' the pooling, or None for no normalisation
     dropout  before the last linear layers
     init_weights  None, 'paper': weights normal with deviation 0.01, biases 1 in conv2, conv4, conv5 and fc6, fc7, and 0
@@ -101,13 +101,14 @@ class PaperAlexNet(nn.Module):
         dropout: float = 0.5,
         *,
         groups: int = 2,
-        without: Sequence[str] = (),
+        without: str | Sequence[str] = (),
         norm: str | None = "before",
         in_channels: int = 3,
         init_weights: bool | str | None = None,
     ) -> None:
         super().__init__()
         at_least("PaperAlexNet", "num_classes", num_classes, 1)
+        without = (without,) if isinstance(without, str) else without
         for layer in without:
             one_of("PaperAlexNet", "without", layer, _REMOVABLE)
         if norm is not None:

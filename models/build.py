@@ -134,8 +134,20 @@ def with_weights(name: str, make: Callable[..., Module], weights: Any, settings:
         return make(**settings)
     public = isinstance(weights, str) and (weights in USUAL or any(weights == f.label for f in PUBLIC.get(name, ())))
     chosen = {**SETTINGS.get(name, {}), **settings} if public else dict(settings)
-    state = weights if isinstance(weights, Mapping) else find_weights(name, weights)
     with init.postponed():
-        model = make(**chosen)
-    load_weights(model, state, name)
+        model = make(**chosen)  # before anything is fetched: a wrong setting is told at once
+    if public and name in PUBLIC:
+        _check_classes(name, make, settings)
+    load_weights(model, weights if isinstance(weights, Mapping) else find_weights(name, weights), name)
     return model
+
+
+def _check_classes(name: str, make: Callable[..., Module], settings: Mapping[str, Any]) -> None:
+    """Public weights are for as many classes as the network has by default."""
+    usual = inspect.signature(make).parameters["num_classes"].default
+    wanted = settings.get("num_classes", usual)
+    if wanted != usual:
+        raise ArgumentError(
+            f"{name}: num_classes is {wanted}, and the public weights are for {usual}; load them without it, then call "
+            f"models.replace_head(model, {wanted})"
+        )

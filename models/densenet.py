@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorgrad import nn
+from tensorgrad.errors import ArgumentError
 from tensorgrad.models.build import builder, he_normal, initialise
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.nn.functional import dropout
@@ -125,6 +126,8 @@ class DenseNet(nn.Module):
     ) -> None:
         super().__init__()
         at_least("DenseNet", "num_classes", num_classes, 1)
+        if not block_config:
+            raise ArgumentError("DenseNet: block_config is empty; it must say how many layers each block has")
         channels = num_init_features
         with nn.init.postponed():
             layers: dict[str, nn.Module] = {

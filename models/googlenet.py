@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tensorgrad import nn
+from tensorgrad.errors import ArgumentError
 from tensorgrad.models.build import Rule, builder, initialise, xavier_everywhere
 from tensorgrad.nn.arguments import at_least, one_of
 from tensorgrad.nn.blocks import ConvNormActivation, Inception
@@ -108,6 +109,11 @@ class GoogLeNet(nn.Module):
         paper = one_of("GoogLeNet", "form", form, ("torchvision", "paper")) == "paper"
         own_conv = plain_conv if paper else normed_conv
         inception = partial(Inception, conv_block=own_conv, large=5 if paper else 3)
+        if blocks is not None and len(blocks) != 3:
+            raise ArgumentError(
+                f"GoogLeNet: blocks are {len(blocks)}; they must be three, makers of a convolution, an Inception module and an "
+                "auxiliary head"
+            )
         conv, module, head = blocks or (own_conv, inception, partial(AuxiliaryHead, conv_block=own_conv))
         self.aux_logits = aux_logits
         self.transform_input = transform_input

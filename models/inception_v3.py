@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tensorgrad import nn
+from tensorgrad.errors import ArgumentError
 from tensorgrad.models.build import builder, initialise
 from tensorgrad.models.googlenet import normed_conv, to_symmetric_range
 from tensorgrad.nn.arguments import at_least
@@ -201,6 +202,11 @@ class InceptionV3(nn.Module):
     ) -> None:
         super().__init__()
         at_least("InceptionV3", "num_classes", num_classes, 1)
+        if inception_blocks is not None and len(inception_blocks) != len(_BLOCKS):
+            raise ArgumentError(
+                f"InceptionV3: inception_blocks are {len(inception_blocks)}; they must be {len(_BLOCKS)}, makers of a "
+                "convolution, of modules A to E and of the auxiliary head"
+            )
         self.aux_logits = aux_logits
         self.transform_input = transform_input
         with nn.init.postponed():

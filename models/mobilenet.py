@@ -115,6 +115,8 @@ class MobileNetV2(nn.Module):
             raise ArgumentError(
                 f"MobileNetV2: inverted_residual_setting is {rows}; it must be rows (expansion, channels, blocks, stride)"
             )
+        if not width_mult > 0:
+            raise ArgumentError(f"MobileNetV2: width_mult is {width_mult}; it must be positive")
         norm = norm_layer or nn.BatchNorm2d
         make = block or InvertedResidual
         channels = round_channels(32 * width_mult, round_nearest)

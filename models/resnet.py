@@ -40,7 +40,8 @@ class ResNet(nn.Module):
     """A residual network over pictures, (N, 3, H, W) -> (N, num_classes).
 
     block, layers        the kind of block, and how many of them each stage has
-    zero_init_residual   start each block as the identity: the last norm's weight 0
+    zero_init_residual   start each block as the identity: the last norm's weight 0; the last convolution's, where no norm
+                         follows it (pre-activation)
     groups, width_per_group  see nn.blocks.Bottleneck
     replace_stride_with_dilation  for stages 2, 3, 4: keep the size, spread the 3x3 convolutions instead
     norm_layer           makes a norm from its channels; BatchNorm2d by default
@@ -91,6 +92,11 @@ class ResNet(nn.Module):
                 f"{type(self).__name__}: layers is {layers}, replace_stride_with_dilation "
                 f"{replace_stride_with_dilation}; there are at most {len(self.widths)} stages, and one answer for each "
                 "but the first"
+            )
+        if zero_init_residual and not residual:
+            raise ArgumentError(
+                f"{type(self).__name__}: zero_init_residual is True and residual is False; a plain block that starts at 0 "
+                "hands nothing on, leave one of the two out"
             )
         with nn.init.postponed():
             self._make_stem(in_channels)
@@ -154,10 +160,15 @@ class ResNet(nn.Module):
         return nn.Sequential(projection, self.norm_layer(channels))
 
     def _start_as_identities(self) -> None:
+        lasts: dict[Any, str] = {
+            BasicBlock: "bn2",
+            Bottleneck: "bn3",
+            PreActBasicBlock: "conv2",
+            PreActBottleneck: "conv3",
+        }
         for module in self.modules():
-            last = {BasicBlock: "bn2", Bottleneck: "bn3"}.get(type(module))  # type: ignore[call-overload]
-            if last is not None and module._modules[last] is not None:
-                weight = getattr(module, last).weight
+            if type(module) in lasts:
+                weight = getattr(getattr(module, lasts[type(module)]), "weight", None)  # a norm may have none
                 if weight is not None:
                     nn.init.zeros_(weight)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorgrad import nn
+from tensorgrad.errors import ArgumentError
 from tensorgrad.models.build import builder, gaussian, he_normal, initialise
 from tensorgrad.nn.arguments import at_least
 from tensorgrad.tensor import Tensor
@@ -46,6 +47,10 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         at_least("VGG", "num_classes", num_classes, 1)
+        if len(convolutions) != len(CHANNELS) or min(convolutions) < 1:
+            raise ArgumentError(
+                f"VGG: convolutions is {tuple(convolutions)}; it must be {len(CHANNELS)} numbers, one for each stage, from 1 up"
+            )
         with nn.init.postponed():
             self.features = nn.Sequential(*_stages(convolutions, in_channels, batch_norm))  # (N, 512, 7, 7)
             self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
@@ -66,7 +71,7 @@ class VGG(nn.Module):
 
 def _stages(convolutions: Sequence[int], channels: int, batch_norm: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for count, width in zip(convolutions, CHANNELS):
+    for count, width in zip(convolutions, CHANNELS, strict=True):
         for _ in range(count):
             layers.append(nn.Conv2d(channels, width, 3, padding=1))
             if batch_norm:

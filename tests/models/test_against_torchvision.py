@@ -175,3 +175,10 @@ def test_blocks_that_start_as_identities(name):
     found = {key for key, value in ours.named_parameters() if value.ndim == 1 and not value.array.any()}
     assert {key for key in zero if key.endswith("weight")} == {key for key in found if key.endswith("weight")}
     assert any(key.endswith("weight") for key in found)
+
+
+def test_which_names_are_listed():
+    from torchvision_oracle import torchvision_models
+
+    for settings in ({"include": "vgg*"}, {"include": ["vgg*", "alexnet"], "exclude": "*bn"}, {"include": "densenet*"}):
+        assert models.list_models(**settings) == torchvision_models().list_models(torchvision_models(), **settings)

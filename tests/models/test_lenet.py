@@ -86,6 +86,15 @@ def test_models_by_name():
     assert isinstance(models.get_model("lenet5", num_classes=3), LeNet5)
     with pytest.raises(ValueError, match=r"get_model: got 'lenet'; there are adaline, alexnet, .*lenet5, "):
         models.get_model("lenet")
+    with pytest.raises(ValueError, match="get_model: got 3; there are"):
+        models.get_model(3)
+    assert isinstance(models.get_model("LeNet5"), LeNet5)
+
+
+def test_some_of_the_names():
+    assert models.list_models(include=["resnet20", "plain*"], exclude="plain[2-5]*") == ["plain18", "resnet20"]
+    assert models.list_models(include="Resnet*") == []
+    assert len(models.list_models(exclude=["*"])) == 0
 
 
 # the original

@@ -159,6 +159,39 @@ def test_forms_of_alexnet_that_are_not_there(settings):
         models.alexnet_paper(**settings)
 
 
+BAD_SETTINGS = [
+    (lambda: models.VGG((1, 1)), ValueError, r"VGG: convolutions is \(1, 1\); it must be 5 numbers"),
+    (lambda: models.VGG((1, 1, 1, 1, 1, 1)), ValueError, "VGG: convolutions is"),
+    (lambda: models.VGG((1, 1, 0, 1, 1)), ValueError, "VGG: convolutions is"),
+    (lambda: models.DenseNet(block_config=()), ValueError, "DenseNet: block_config is empty"),
+    (lambda: models.mobilenet_v2(width_mult=-1.0), ValueError, "MobileNetV2: width_mult is -1.0; it must be positive"),
+    (lambda: models.googlenet(blocks=[nn.Conv2d]), ValueError, "GoogLeNet: blocks are 1; they must be three"),
+    (
+        lambda: models.inception_v3(inception_blocks=[]),
+        ValueError,
+        "InceptionV3: inception_blocks are 0; they must be 7",
+    ),
+    (
+        lambda: models.plain18(zero_init_residual=True),
+        ValueError,
+        "ResNet: zero_init_residual is True and residual is False",
+    ),
+    (lambda: models.resnet50(replace_stride_with_dilation=[True]), ValueError, "one answer for each but the first"),
+    (lambda: models.resnet18(clases=10), TypeError, "unexpected keyword argument 'clases'"),
+    (lambda: models.resnet18(10), TypeError, r"resnet18\(\) takes 0 positional arguments"),
+]
+
+
+@pytest.mark.parametrize("build, error, text", BAD_SETTINGS)
+def test_settings_that_make_no_network(build, error, text):
+    with nn.init.postponed(), pytest.raises(error, match=text):
+        build()
+
+
+def test_a_single_layer_left_out():
+    assert parameters(empty("alexnet_paper", without="fc7")) == parameters(empty("alexnet_paper", without=["fc7"]))
+
+
 def test_alexnets_first_layer():
     """The lectures' figures: 34,848 weights and 96 biases; without sharing 290,400 units of 364 numbers each."""
     conv1 = empty("alexnet_paper").features.conv1

@@ -128,6 +128,8 @@ def test_networks_without_public_weights():
         models.plain20(weights="auto2")
     with pytest.raises(ArgumentError, match="'plain20' has no public weights; there are some for alexnet"):
         fetch("plain20")
+    with pytest.raises(ArgumentError, match="'perceptron' has no public weights"):
+        models.perceptron(weights="auto")
 
 
 def test_nothing_is_drawn_where_weights_are_loaded(trained):
@@ -223,6 +225,18 @@ def test_from_the_server_into_the_model(tmp_path, server, trained, monkeypatch):
         equal(models.resnet20(weights=weights).state_dict(), trained.state_dict())
     assert (tmp_path / "weights" / "resnet20.safetensors").read_bytes() == content
     assert server.handler.asked == 1
+
+
+def test_what_cannot_fit_is_told_before_anything_is_fetched(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("TENSORGRAD_DATA", str(tmp_path))
+    monkeypatch.setitem(PUBLIC, "resnet18", public(server)["net"])
+    with pytest.raises(
+        ValueError, match=r"resnet18: num_classes is 10, .* for 1000; .* models\.replace_head\(model, 10\)"
+    ):
+        models.resnet18(weights="auto", num_classes=10)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'clases'"):
+        models.resnet18(weights="auto", clases=10)
+    assert server.handler.asked == 0
 
 
 def test_googlenets_public_weights_bring_their_settings(tmp_path, server, monkeypatch):

@@ -97,6 +97,16 @@ def test_identity_blocks_leave_a_deeper_nets_output_unchanged(training, preactiv
     np.testing.assert_array_equal(deep(x).detach().numpy(), shallow(x).detach().numpy())
 
 
+@pytest.mark.parametrize("block", [blocks.BasicBlock, blocks.Bottleneck])
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_blocks_that_start_as_identities(block, preactivation):
+    """zero_init_residual: a block hands on what came out of a ReLU, whatever its convolutions are."""
+    tg.manual_seed(0)
+    net = ResNet(block, (2, 1), 5, zero_init_residual=True, preactivation=preactivation)
+    x = tg.randn(2, 64 * block.expansion, 6, 6).relu()
+    np.testing.assert_array_equal(net.layer1[1](x).detach().numpy(), x.numpy())
+
+
 @pytest.mark.parametrize(
     "make, error, text",
     [
