@@ -75,13 +75,21 @@ fact("6x6 and the vertical-edge filter", [[-5, -4, 3, 5], [-10, -2, 2, 3], [0, -
 strided = [[2, 3, 7, 4, 6, 2, 9], [6, 6, 9, 8, 7, 4, 3], [3, 4, 8, 3, 8, 9, 7]]
 kernel = plane([[3, 4, 4], [1, 0, 2], [-1, 0, 3]])
 fact("stride 2, the first row", [91, 100, 88], F.conv2d(plane(strided), kernel, stride=2)[0, 0, 0].tolist())
-sums = tg.tensor([308.0, -498.0, 164.0]).reshape(1, 3, 1, 1)
-fact("three channels 308, -498, 164 and a bias of 1", -25, int(F.conv2d(tg.ones(1, 3, 1, 1), sums, tg.ones(1)).item()))
+below = plane([[3, 4, 8], [7, 8, 3], [4, 2, 1]])
+fact("stride 2, where the next row begins", 69, int(F.conv2d(below, kernel, stride=2).item()))
+corner = tg.tensor([[[156.0, 155], [153, 154]], [[167, 166], [164, 165]], [[163, 162], [160, 161]]]).unsqueeze(0)
+filters = tg.tensor(
+    [[[-1.0, -1, 1], [0, 1, -1], [0, 1, 1]], [[1, 0, 0], [1, -1, -1], [1, 0, -1]], [[0, 1, 1], [0, 1, 0], [1, -1, 1]]]
+).unsqueeze(1)  # (3, 1, 3, 3), one for each channel
+sums = F.conv2d(corner, filters, padding=1, groups=3)[0, :, 0, 0].tolist()
+fact("the corner of a picture of three channels: red, green, blue", [308, -498, 164], sums)
+whole = F.conv2d(corner, filters.transpose(0, 1), tg.ones(1), padding=1)[0, 0, 0, 0]
+fact("their sum with a bias of 1", -25, int(whole.item()))
 
 print("output sizes")
 for n, kernel_size, stride, padding, stated in (
     (7, 3, 1, 0, 5), (7, 3, 2, 0, 3), (7, 3, 3, 0, 2), (7, 3, 1, 1, 7), (32, 3, 1, 1, 32), (32, 5, 1, 2, 32),
-    (32, 7, 1, 3, 32), (32, 5, 1, 0, 28), (227, 11, 4, 0, 55),
+    (32, 7, 1, 3, 32), (32, 5, 1, 0, 28), (28, 5, 1, 0, 24), (227, 11, 4, 0, 55),
 ):  # fmt: skip
     fact(
         f"{n} pixels, kernel {kernel_size}, stride {stride}, padding {padding}",
@@ -114,8 +122,12 @@ fact("AlexNet without conv3, conv4, FC6, FC7, millions fewer", 50, (alexnet - pa
 fact("LeNet-5, in thousands: about 60", 60, parameters(models.lenet5_original()) // 1000)
 vgg = empty("vgg16")
 weights = sum(p.numel() for name, p in vgg.named_parameters() if name.endswith("weight"))
+fact("VGG-16, in millions", 138, parameters(vgg) // 1_000_000)
 fact("VGG-16, weights", 138_344_128, weights)
 fact("VGG-16, biases", 13_416, parameters(vgg) - weights)
+googlenet = parameters(empty("googlenet_paper", aux_logits=False))
+fact("GoogLeNet, without its heads", 5_000_000, googlenet)
+fact("GoogLeNet has fewer than AlexNet, times", 12, round(alexnet / googlenet))
 
 print("receptive field, VGG-16's memory")
 impulse = plane(np.eye(1, 441, 220).reshape(21, 21))
@@ -145,10 +157,22 @@ work, shape = products(bottled, (1, 256, 28, 28))
 fact("with bottlenecks of 64: channels", 480, shape[0])
 fact("with bottlenecks of 64: operations", 353_000_000, work)
 
-print("ResNet")
+
+def depth(module):
+    """Layers with weights one after the other; of branches side by side the longest counts, a shortcut does not."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        return 1
+    each = [depth(child) for name, child in module.named_children() if name != "downsample"]
+    return max(each) if isinstance(module, nn.blocks.Inception) else sum(each)
+
+
+print("layers")
+for name, stated in (("alexnet", 8), ("vgg16", 16), ("vgg19", 19)):
+    fact(name, stated, depth(empty(name)))
+fact("googlenet", 22, depth(empty("googlenet", aux_logits=False)))
+for stated in (18, 34, 50, 101, 152):
+    fact(f"resnet{stated}", stated, depth(empty(f"resnet{stated}")))
 resnet = empty("resnet50")
 fact("ResNet-50: blocks in four groups", [3, 4, 6, 3], [len(getattr(resnet, f"layer{i}")) for i in range(1, 5)])
-main = [name for name, layer in resnet.named_modules() if isinstance(layer, nn.Conv2d) and "downsample" not in name]
-fact("ResNet-50: convolutions after the first", 48, len(main) - 1)
-fact("ResNet-50: layers", 50, len(main) + 1)
+fact("ResNet-50: convolutions in them", 48, sum(depth(getattr(resnet, f"layer{i}")) for i in range(1, 5)))
 print(f"{rows} numbers; of these differ from the notes: {differing}")

@@ -31,15 +31,28 @@ def test_vertical_edges():
 
 def test_stride_2():
     rows = [[2, 3, 7, 4, 6, 2, 9], [6, 6, 9, 8, 7, 4, 3], [3, 4, 8, 3, 8, 9, 7]]
-    z = F.conv2d(plane(rows), plane([[3, 4, 4], [1, 0, 2], [-1, 0, 3]]), stride=2)
-    assert z[0, 0].tolist() == [[91, 100, 88]]
+    kernel = plane([[3, 4, 4], [1, 0, 2], [-1, 0, 3]])
+    assert F.conv2d(plane(rows), kernel, stride=2)[0, 0].tolist() == [[91, 100, 88]]
+    below = [rows[2][:3], [7, 8, 3], [4, 2, 1]]  # the notes work out the first window of the next row too
+    assert F.conv2d(plane(below), kernel, stride=2).item() == 69
 
 
-def test_channels_and_bias_add_up():
-    """Three channels whose sums are 308, -498 and 164, and a bias of 1, give -25."""
-    x = tg.ones(1, 3, 1, 1)
-    w = tg.tensor([308.0, -498.0, 164.0]).reshape(1, 3, 1, 1)
-    assert F.conv2d(x, w, tg.tensor([1.0])).item() == -25
+# red, green and blue of a corner whose border is 0, the filter's three channels, and what each of them sums to
+THREE_CHANNELS = [
+    ([[0, 0, 0], [0, 156, 155], [0, 153, 154]], [[-1, -1, 1], [0, 1, -1], [0, 1, 1]], 308),
+    ([[0, 0, 0], [0, 167, 166], [0, 164, 165]], [[1, 0, 0], [1, -1, -1], [1, 0, -1]], -498),
+    ([[0, 0, 0], [0, 163, 162], [0, 160, 161]], [[0, 1, 1], [0, 1, 0], [1, -1, 1]], 164),
+]
+
+
+def test_three_channels_and_a_bias():
+    """The channels' sums and a bias of 1 give -25; the border of zeros is a padding of 1."""
+    for picture, kernel, expected in THREE_CHANNELS:
+        assert F.conv2d(plane(picture), plane(kernel)).item() == expected
+    corner = np.array([[row[1:] for row in picture[1:]] for picture, _, _ in THREE_CHANNELS], np.float64)[None]
+    kernels = np.array([kernel for _, kernel, _ in THREE_CHANNELS], np.float64)[None]
+    z = F.conv2d(tg.tensor(corner), tg.tensor(kernels), tg.ones(1, dtype=tg.float64), padding=1)
+    assert z[0, 0, 0, 0].item() == -25
 
 
 def test_the_gradients_are_convolutions():
@@ -69,6 +82,8 @@ def test_max_pooling_sends_all_to_the_winner():
         (7, 3, 2, 0, 3),
         (7, 3, 3, 0, 2),
         (7, 3, 1, 1, 7),
+        (32, 5, 1, 0, 28),
+        (28, 5, 1, 0, 24),  # 32, 28, 24: too fast a shrinking
         (9, 5, 1, 2, 9),
         (9, 7, 1, 3, 9),
         (227, 11, 4, 0, 55),
@@ -161,13 +176,23 @@ def test_each_channel_with_filters_of_its_own():
 def test_other_poolings():
     """Average, sum, the L2 norm, an average weighted by the distance from the centre, and the maximum over channels."""
     x = plane([[1, 2], [2, 4]])
-    assert F.avg_pool2d(x, 2).item() == 9 / 4
-    assert F.avg_pool2d(x, 2, divisor_override=1).item() == 9
-    assert F.lp_pool2d(x, 2.0, 2).item() == 5
-    weights = plane(BLUR_3) / 16
-    assert F.conv2d(plane([[0, 0, 0], [0, 16, 0], [8, 0, 0]]), weights).item() == 4 + 0.5
+    assert nn.AvgPool2d(2)(x).item() == 9 / 4
+    assert nn.SumPool2d(2)(x).item() == 9
+    assert nn.LPPool2d(2.0, 2)(x).item() == 5
+    # weights 1 in the middle and 1/2, one pixel away, at both sides: of two in all
+    assert nn.DistancePool2d((1, 3))(plane([[8, 16, 0]])).item() == (8 / 2 + 16) / 2
     channels = tg.tensor([[[[1.0, 5.0]], [[7.0, 2.0]]]])
-    assert channels.amax(1).tolist() == [[[7.0, 5.0]]]
+    assert nn.Maxout(2)(channels).tolist() == [[[[7.0, 5.0]]]]
+    assert F.max_pool2d(nn.Maxout(2)(channels), (1, 2)).item() == 7  # a window over the picture and all channels
+    for layer in (nn.AvgPool2d(2), nn.SumPool2d(2), nn.LPPool2d(2.0, 2), nn.DistancePool2d(2), nn.Maxout(2)):
+        assert list(layer.parameters()) == []
+
+
+def test_regions_that_overlap_and_that_do_not():
+    """(W - F) / S + 1 of each row; in overlapping regions one value may be the largest several times."""
+    x = plane([[1, 9, 2, 3, 4]])
+    assert F.max_pool2d(x, (1, 3), 1).flatten().tolist() == [9, 9, 4]
+    assert F.max_pool2d(x, (1, 2), 2).flatten().tolist() == [9, 3]
 
 
 def test_a_maximum_over_filters_does_not_see_the_tilt():
@@ -232,6 +257,66 @@ def test_resnet50_in_layers():
     assert sum(isinstance(m, nn.Linear) for m in model.modules()) == 1
 
 
+def depth(module):
+    """Layers with weights one after the other; of branches side by side the longest counts, a shortcut does not."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        return 1
+    each = [depth(child) for name, child in module.named_children() if name != "downsample"]
+    return max(each) if isinstance(module, nn.blocks.Inception) else sum(each)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "linear"),
+    [
+        ("alexnet", 8, 3),
+        ("alexnet_paper", 8, 3),
+        ("vgg16", 16, 3),
+        ("vgg19", 19, 3),
+        ("googlenet", 22, 1),
+        ("googlenet_paper", 22, 1),
+        *((f"resnet{layers}", layers, 1) for layers in (18, 34, 50, 101, 152)),
+        *((f"{kind}{layers}", layers, 1) for kind in ("plain", "resnet") for layers in (20, 56)),
+    ],
+)
+def test_networks_have_the_layers_that_they_are_called_for(name, layers, linear):
+    """And GoogLeNet and ResNet no linear layer but the classifier."""
+    settings = {"aux_logits": False} if name.startswith("googlenet") else {}
+    with nn.init.postponed():
+        model = models.get_model(name, **settings)
+    assert depth(model) == layers
+    assert sum(isinstance(layer, nn.Linear) for layer in model.modules()) == linear
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "channels"),
+    [
+        ("resnet34", nn.blocks.BasicBlock, [64, 128, 256, 512]),
+        ("resnet50", nn.blocks.Bottleneck, [256, 512, 1024, 2048]),
+    ],
+)
+def test_stages_have_twice_the_filters_at_half_the_size(name, block, channels):
+    """Blocks of two 3x3 convolutions up to 34 layers, bottlenecks from 50 on."""
+    with nn.init.postponed():
+        model = models.get_model(name).eval()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    assert {type(one) for stage in range(1, 5) for one in getattr(model, f"layer{stage}")} == {block}
+    with tg.no_grad():
+        shapes = [models.features(model, tg.zeros(1, 3, 64, 64), at=f"layer{stage}").shape for stage in range(1, 5)]
+    assert shapes == [(1, count, side, side) for count, side in zip(channels, (16, 8, 4, 2), strict=True)]
+
+
+def test_googlenet_is_the_smaller_one():
+    """The notes say 5 million parameters, 12 times fewer than AlexNet; the paper's table gives 7.0, and 8.7 times."""
+    with nn.init.postponed():
+        sizes = [
+            sum(p.numel() for p in model.parameters())
+            for model in (models.alexnet_paper(), models.googlenet_paper(aux_logits=False))
+        ]
+    assert sizes == [60_965_224, 6_998_552]
+    assert round(sizes[0] / sizes[1], 1) == 8.7
+
+
 def test_identity_blocks_leave_a_deeper_network_as_it_was():
     """H(x) = F(x) + x with F = 0 hands on what a ReLU gave."""
     block = nn.blocks.BasicBlock(4, 4).eval()
@@ -256,7 +341,11 @@ def test_half_of_the_maxima_move_when_the_picture_does():
 
 
 def test_a_derivative_is_a_matrix():
-    """f: R^n -> R^m has the m-by-n Jacobian J[i, j] = df_i / dx_j."""
+    """f: R^n -> R^m has the m-by-n Jacobian J[i, j] = df_i / dx_j; of a scalar it is the gradient in a row, of a scalar by
+    a scalar the derivative."""
     w = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    jacobian = tg.autograd.jacobian(lambda x: w @ x, tg.zeros(3))
-    assert jacobian.tolist() == w.tolist()
+    x = tg.tensor([1.0, -1.0, 2.0])
+    assert tg.autograd.jacobian(lambda x: w @ x, x).tolist() == w.tolist()
+    assert tg.autograd.jacobian(lambda x: (x**2).sum().reshape(1), x).tolist() == [[2.0, -2.0, 4.0]]
+    assert tg.autograd.grad((x.requires_grad_() ** 2).sum(), x)[0].tolist() == [2.0, -2.0, 4.0]
+    assert tg.autograd.jacobian(lambda x: x**3, tg.tensor(2.0)).item() == 12
