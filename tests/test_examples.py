@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # example -> what the last line says, the least that the number in it may be, and the most where there is one
 NUMBERS = {
     "train_lenet.py": (r"test accuracy: (\d+\.\d\d) % \(\d+ of 360\)", 95.0),
+    "mnist.py": (r"both together: test accuracy (\d+\.\d\d) %", 93.0),
+    "fashion_mnist.py": (r"test accuracy: (\d+\.\d\d) %", 90.0),
+    "cifar10.py": (r"test accuracy: (\d+\.\d\d) %", 85.0),
     "perceptron.py": (r"test accuracy of the worse: (\d+\.\d\d) %", 90.0),
     "tcn.py": (r"test accuracy: (\d+\.\d\d) % \(\d+ of 360\)", 80.0),
     "gcn.py": (r"right: (\d+) of 32 members whose side was not told", 30.0),
@@ -92,6 +95,15 @@ def test_the_degradation_experiment_trains_every_network():
     assert list(errors) == ["plain-8", "plain-14", "resnet-8", "resnet-14"]
     # better than guessing among ten
     assert all(float(re.search(r"test pictures +(\S+) %", line)[1]) < 85 for line in errors.values())
+
+
+def test_what_the_examples_on_real_data_print_besides():
+    """Each network by itself, every class, and the mirror images, which do digits no good, but are far from guessing."""
+    assert re.findall(r"^(\w+): test accuracy", run("mnist.py"), re.MULTILINE) == ["lenet5", "small_cnn"]
+    shares = [float(share) for share in re.findall(r"^\d +(\S+) % right", run("fashion_mnist.py"), re.MULTILINE)]
+    assert len(shares) == 10 and min(shares) > 50
+    mirrored = re.search(r"pictures and mirror images, averaged: (\S+) %", run("cifar10.py"))
+    assert float(mirrored[1]) > 60
 
 
 def test_residual_identity_blocks_change_nothing_at_all():
