@@ -103,17 +103,18 @@ def xavier_everywhere(name: str, layer: Module) -> bool:
 def builder(name: str, network: Callable[..., Module], summary: str, **row: Any) -> Callable[..., Any]:
     """The function that builds `network` with a row of its table's settings, known as `name` to get_model.
 
-    It takes `weights` (see tensorgrad.models.weights), `progress`, which is accepted and not used, and the settings of
-    `network`, which come before the row's.
+    It takes `weights` and `progress` (see tensorgrad.models.weights) and the settings of `network`, which come before the
+    row's.
     """
 
     def build(*, weights: Any = None, progress: bool = True, **settings: Any) -> Module:
-        return with_weights(name, network, weights, {**row, **settings})
+        return with_weights(name, network, weights, {**row, **settings}, progress)
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = network.__module__
     build.__doc__ = (
         f"{summary}\n\n    weights   None to draw them, a file, a state dict, or 'auto' for the public ones\n"
+        "    progress  whether a terminal shows how much of the public ones has come\n"
         f"    settings  those of {network.__name__}\n    "
     )
     parameters = [p for p in inspect.signature(network).parameters.values() if p.name not in row]
@@ -124,7 +125,9 @@ def builder(name: str, network: Callable[..., Module], summary: str, **row: Any)
     return build
 
 
-def with_weights(name: str, make: Callable[..., Module], weights: Any, settings: Mapping[str, Any]) -> Any:
+def with_weights(
+    name: str, make: Callable[..., Module], weights: Any, settings: Mapping[str, Any], progress: bool = True
+) -> Any:
     """make(**settings), holding `weights`: nothing is drawn that a file's numbers would replace.
 
     weights  None, a file, a state dict, or the name of public weights, with which the network gets the settings that
@@ -138,7 +141,8 @@ def with_weights(name: str, make: Callable[..., Module], weights: Any, settings:
         model = make(**chosen)  # before anything is fetched: a wrong setting is told at once
     if public and name in PUBLIC:
         _check_classes(name, make, settings)
-    load_weights(model, weights if isinstance(weights, Mapping) else find_weights(name, weights), name)
+    state = weights if isinstance(weights, Mapping) else find_weights(name, weights, progress)
+    load_weights(model, state, name)
     return model
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tensorgrad.nn.state import IncompatibleKeys
 __all__ = ["fetch", "find_weights", "fitted", "load_weights", "renamed"]
 
 _MAX_BYTES = 1 << 31
+_REDRAW = 0.1  # seconds
 #: Labels that stand for a network's usual public file.
 USUAL = ("auto", "DEFAULT")
 
@@ -56,10 +59,10 @@ RENAMES: dict[str, tuple[Rename, ...]] = {
 }
 
 
-def find_weights(name: str, weights: str | os.PathLike[str]) -> dict[str, Any]:
+def find_weights(name: str, weights: str | os.PathLike[str], progress: bool = True) -> dict[str, Any]:
     """The state in a file, or in the public file of that label ('auto' or 'DEFAULT': the usual one); see `fetch`."""
     if isinstance(weights, str) and (weights in USUAL or any(weights == file.label for file in PUBLIC.get(name, ()))):
-        return state_in(load(fetch(name, weights)), f"the public weights of {name}")
+        return state_in(load(fetch(name, weights, progress=progress)), f"the public weights of {name}")
     if not isinstance(weights, (str, os.PathLike)):
         raise ArgumentError(f"{name}: weights is a {type(weights).__name__}; give a path, a state dict or 'auto'")
     if not Path(weights).is_file():
@@ -147,11 +150,13 @@ def fetch(
     label: str = "auto",
     folder: str | os.PathLike[str] | None = None,
     public: Mapping[str, tuple[PublicFile, ...]] = PUBLIC,
+    progress: bool = True,
 ) -> Path:
     """The path of a network's public file, which is downloaded unless it is there already.
 
     label   which of the network's files, 'auto' or 'DEFAULT' for the usual one
     folder  where it is kept: the subfolder 'weights' of the data folder (TENSORGRAD_DATA) by default
+    progress  show how much has come, on standard error, if that is a terminal
 
     Raises ArgumentError for an unknown name or label, DownloadError where no whole file comes, one whose digest is not
     the table's included.
@@ -173,8 +178,26 @@ def fetch(
             verify=_checking(file.sha256),
             max_bytes=_MAX_BYTES,
             hint=f"Without a connection, put {path.name} into {base}, or name a file: weights='file'.",
+            watch=_showing(path.name) if progress and sys.stderr.isatty() else None,
         )
     return path
+
+
+def _showing(name: str) -> Callable[[int, int | None], None]:
+    """Draws how much of a file is there into one line, not more often than anybody sees."""
+    drawn = 0.0
+
+    def show(have: int, expected: int | None) -> None:
+        nonlocal drawn
+        whole = have == expected
+        if not whole and time.monotonic() - drawn < _REDRAW:
+            return
+        drawn = time.monotonic()
+        of = "" if expected is None else f" of {expected / 1e6:.1f}"
+        sys.stderr.write(f"\r{name}: {have / 1e6:.1f}{of} MB" + ("\n" if whole else ""))
+        sys.stderr.flush()
+
+    return show
 
 
 def _checking(beginning: str) -> Callable[[Path], None]:

@@ -15,6 +15,9 @@ from typing import IO
 
 _CHUNK = 1 << 16
 
+#: Called with the bytes that are there, and with how many there will be, if the server says so.
+Watch = Callable[[int, int | None], object]
+
 
 class DownloadError(RuntimeError):
     """No address delivered the file; the text says what happened at each."""
@@ -27,6 +30,7 @@ def download(
     max_bytes: int,
     timeout: float = 30.0,
     hint: str = "",
+    watch: Watch | None = None,
 ) -> None:
     """Fetch `target` from the first address whose file `verify` accepts; a target that is there already stays.
 
@@ -37,6 +41,7 @@ def download(
 
     urls: http(s) addresses, tried in turn. verify: raises ValueError for a wrong file.
     max_bytes: a longer answer is refused. timeout: seconds without any answer. hint: what to do instead, for the error.
+    watch: told how much is there, as it comes.
     Raises DownloadError if no address delivers; OSError if the folder cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +51,7 @@ def download(
         part = target.with_name(target.name + ".part")
         failures: list[str] = []
         for url in urls:
-            if _fetch(url, part, verify, max_bytes, timeout, failures):
+            if _fetch(url, part, verify, max_bytes, timeout, failures, watch):
                 os.replace(part, target)
                 _flush_folder(target.parent)
                 return
@@ -55,13 +60,19 @@ def download(
 
 
 def _fetch(
-    url: str, part: Path, verify: Callable[[Path], object], max_bytes: int, timeout: float, failures: list[str]
+    url: str,
+    part: Path,
+    verify: Callable[[Path], object],
+    max_bytes: int,
+    timeout: float,
+    failures: list[str],
+    watch: Watch | None,
 ) -> bool:
     """At most two attempts at one address: the second goes on where the first broke off, or starts from nothing."""
     for _ in range(2):
         before = part.stat().st_size if part.exists() else 0
         try:
-            resumed = _receive(url, part, max_bytes, timeout)
+            resumed = _receive(url, part, max_bytes, timeout, watch)
         except _WrongAnswer as error:
             failures.append(f"{url}: {error}")
             return False
@@ -89,7 +100,7 @@ class _BrokenOff(Exception):
     """The connection failed, at once or on the way. Errors of the disk are not among these."""
 
 
-def _receive(url: str, part: Path, max_bytes: int, timeout: float) -> bool:
+def _receive(url: str, part: Path, max_bytes: int, timeout: float, watch: Watch | None) -> bool:
     """Bring `part` to its full length; returns whether it was pieced together from two answers."""
     with part.open("ab") as file:
         have = file.seek(0, os.SEEK_END)
@@ -109,7 +120,7 @@ def _receive(url: str, part: Path, max_bytes: int, timeout: float) -> bool:
             if have and not _continues(answer, have):
                 file.truncate(0)  # the server sends the whole file
                 have = 0
-            _store(answer, file, have, max_bytes)
+            _store(answer, file, have, max_bytes, watch)
             file.flush()
             os.fsync(file.fileno())
     return have > 0
@@ -127,7 +138,7 @@ def _continues(answer: http.client.HTTPResponse, have: int) -> bool:
     return True
 
 
-def _store(answer: http.client.HTTPResponse, file: IO[bytes], have: int, max_bytes: int) -> None:
+def _store(answer: http.client.HTTPResponse, file: IO[bytes], have: int, max_bytes: int, watch: Watch | None) -> None:
     length = answer.headers.get("Content-Length")
     expected = have + int(length) if length is not None and length.isdigit() else None
     if expected is not None and expected > max_bytes:
@@ -138,6 +149,8 @@ def _store(answer: http.client.HTTPResponse, file: IO[bytes], have: int, max_byt
             file.truncate(0)
             raise _WrongAnswer(f"sends more than the {max_bytes} bytes that are accepted")
         file.write(chunk)
+        if watch is not None:
+            watch(have, expected)
     if expected is not None and have < expected:
         raise _BrokenOff(f"the connection ended after {have} of {expected} bytes")
 

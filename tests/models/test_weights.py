@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -192,6 +194,35 @@ def test_a_file_is_fetched_once(tmp_path, server, digits):
     assert path.read_bytes() == CONTENT
     assert fetch("net", "V1", tmp_path, public(server)) == path
     assert server.handler.asked == 1
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream, progress", [(Terminal, True), (Terminal, False), (io.StringIO, True)])
+def test_a_terminal_shows_how_much_has_come(tmp_path, server, monkeypatch, stream, progress):
+    monkeypatch.setattr("sys.stderr", stream())
+    fetch("net", "auto", tmp_path, public(server), progress=progress)
+    shown = sys.stderr.getvalue()
+    if stream is Terminal and progress:
+        assert shown.endswith("\rnet-1.pth: 0.1 of 0.1 MB\n")
+    else:
+        assert shown == ""
+
+
+def test_a_builder_hands_progress_on(monkeypatch, tmp_path, trained):
+    tg.save(trained.state_dict(), tmp_path / "state")
+    asked = []
+    monkeypatch.setattr(
+        "tensorgrad.models.weights.fetch", lambda *_, progress: asked.append(progress) or tmp_path / "state"
+    )
+    for progress in (True, False):
+        models.resnet20(weights="auto", progress=progress)
+    assert asked == [True, False]
 
 
 @pytest.mark.parametrize(
