@@ -206,5 +206,6 @@ def find_recipe(model: str, data: str | None = None, name: str | None = None) ->
         if data in (None, row.data) and name in (None, row.name):
             return row
     known = ", ".join(f"{row.model} on {row.data} ({row.name})" for row in fitting) or f"some for {', '.join(MODELS)}"
+    on_data = "" if data is None else f" on {data!r}"
     of_name = "" if name is None else f" of the name {name!r}"
-    raise ArgumentError(f"there is no recipe for {model!r} on {data!r}{of_name}; there are {known}")
+    raise ArgumentError(f"there is no recipe for {model!r}{on_data}{of_name}; there are {known}")

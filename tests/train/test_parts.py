@@ -298,6 +298,8 @@ def test_a_recipe_of_a_name_that_there_is_not():
         ArgumentError, match=r"'lenet5' on 'mnist' of the name 'paper'; there are lenet5 on digits \(standard\), "
     ):
         find_recipe("lenet5", "mnist", "paper")
+    with pytest.raises(ArgumentError, match="no recipe for 'lenet5' of the name 'short'; there are lenet5 on digits"):
+        find_recipe("lenet5", name="short")
     assert find_recipe("resnet20").name == "paper"
 
 
