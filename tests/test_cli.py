@@ -465,6 +465,7 @@ def test_without_a_command(capsys):
         (["train", "lenet5", "--lr", "nan"], "--lr: got 'nan'; it takes a number above 0"),
         (["train", "lenet5", "--lr", "inf"], "--lr: got 'inf'; it takes a number above 0"),
         (["train", "lenet5", "--seed", "-1"], "--seed: got '-1'; it takes a whole number, 0 or more"),
+        (["train", "resnet20", "--recipe", "mine"], "invalid choice: 'mine'"),
         (["graph", "lenet6"], "invalid choice: 'lenet6'"),
         (["dance"], "invalid choice: 'dance'"),
     ],
@@ -484,6 +485,35 @@ def complaint(capsys, *arguments):
     assert "Traceback" not in captured.err
     assert "test accuracy" not in captured.out
     return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ["lenet5", "--recipe", "paper"],
+            "no recipe for 'lenet5' of the name 'paper'; there are lenet5 on digits (standard)",
+        ),
+        (["lenet5", "--data", "cifar10"], "no recipe for 'lenet5' on 'cifar10'; there are lenet5 on digits"),
+        (["resnet110", "--data", "cifar10", "--recipe", "short"], "there are resnet110 on cifar10 (paper)"),
+    ],
+)
+def test_recipes_that_are_not_there(arguments, text, tmp_path, capsys):
+    assert text in complaint(capsys, "train", *arguments, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_choose_a_recipe_and_change_it():
+    def chosen(*arguments):
+        return cli._recipe(cli.parser().parse_args(["train", "resnet20", *arguments]))
+
+    assert chosen() == find_recipe("resnet20", "cifar10", "paper")
+    assert chosen("--data", "cifar10-jpeg", "--recipe", "short") == find_recipe("resnet20", "cifar10-jpeg", "short")
+    changed = chosen(
+        "--recipe", "short", "--epochs", "3", "--batch-size", "64", "--lr", "0.05", "--precision", "bfloat16"
+    )
+    assert (changed.epochs, changed.batch_size, changed.precision) == (3, 64, "bfloat16")
+    assert changed.optimizer_arguments == {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
 
 
 def test_a_device_that_is_not_there(tmp_path, capsys):
