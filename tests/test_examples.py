@@ -110,6 +110,15 @@ def test_residual_identity_blocks_change_nothing_at_all():
     assert "resnet20 with identity blocks, 32 layers: largest difference of a score 0.0\n" in run("identity_blocks.py")
 
 
+def test_the_chart_has_the_counts_of_the_docs():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+ \| [\d,]+) \|", text, re.MULTILINE))
+    rows = re.findall(r"^(\w+) +[\d.]+ +([\d,]+) +([\d,]+) +[\d.]+$", run("chart.py"), re.MULTILINE)
+    assert len(rows) == 4
+    for name, parameters, work in rows:
+        assert documented[name] == f"{parameters} | {work}", name
+
+
 def test_kernels_draws_a_sheet(tmp_path):
     pytest.importorskip("matplotlib")
     run("kernels.py", "--out", str(tmp_path / "kernels.png"))

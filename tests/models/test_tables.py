@@ -295,6 +295,13 @@ def test_the_table_of_the_docs(row):
         assert multiply_accumulates(model, 1, channels, size, size) == work
 
 
+def test_the_work_of_the_deepest():
+    """In resnet1202 a stage has 200 blocks; each one more in every stage is the same work, as between 3 and 5 blocks."""
+    work = {row[0]: row[2] for row in documented()}
+    each = (work["resnet32"] - work["resnet20"]) // 2
+    assert work["resnet1202"] == work["resnet20"] + (200 - 3) * each
+
+
 def test_the_docs_name_every_network():
     others = {"lenet5_original", "perceptron", "adaline", "tcn", "gcn"}
     assert {row[0] for row in documented()} | others == set(models.list_models())
