@@ -225,6 +225,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Accuracy of a network over batches (images, class numbers), without recording and in evaluation mode.
 
+    Images are moved to where the network is.
+
     crops  gives (N, K, C, h, w) of a batch of images, as ten_crop does; their probabilities are averaged
 
     Returns {'top1': share right, 'top5': ..., 'samples': how many}. The network's mode is put back afterwards.
@@ -237,11 +239,13 @@ def evaluate(
     counts = _checked_counts("evaluate", topk)
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
+    device = next((parameter.device for parameter in model.parameters()), None)
     ranks: list[int] = []
     try:
         with no_grad():
             for images, target in batches:
                 x = as_tensor(images)
+                x = x if device is None else x.to(device)
                 scores = model(x) if crops is None else over_crops(model, crops(x))
                 ranks += _ranks(scores, as_tensor(target))
     finally:

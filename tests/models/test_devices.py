@@ -46,6 +46,19 @@ def test_a_step_on_a_device(name, device):
         np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-7 * (abs(a).max() + 1e-6), err_msg=str(number))
 
 
+def test_evaluation_on_a_device(device):
+    """Batches come from the host, as a DataLoader gives them; the crops, the average and the ranks do not mind."""
+    tg.manual_seed(0)
+    model = models.resnet20()
+    x, y = np.random.default_rng(0).standard_normal((6, 3, 36, 36)).astype("float32"), [0, 1, 2, 3, 4, 5]
+    batches = [(x[:4], y[:4]), (tg.tensor(x[4:]), tg.tensor(y[4:]))]
+    settings = {"topk": (1, 3, 5), "crops": lambda images: models.ten_crop(images, 32)}
+    expected = models.evaluate(model, batches, **settings)
+    assert models.evaluate(model.to(device), batches, **settings) == expected
+    ensemble = models.Ensemble([model, model])
+    assert models.evaluate(ensemble, [(x[:, :, :32, :32], y)])["samples"] == 6
+
+
 def test_a_graph_on_a_device(device):
     adjacency = normalized_adjacency(3, [(0, 1), (1, 2)], device=device)
     z = GCN(3, 2).to(device)(tg.eye(3, device=device), adjacency)
