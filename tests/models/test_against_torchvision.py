@@ -32,6 +32,18 @@ def test_names_shapes_and_their_order(name):
     assert trained == [key for key, _ in build_theirs(name).named_parameters()]
 
 
+@pytest.mark.parametrize("name", RESNETS + DENSENETS + VGGS + OTHERS)
+def test_what_is_left_out_in_training(name):
+    """The comparisons of a step go without dropout: here are its places and rates."""
+    import torch
+
+    with nn.init.postponed():
+        ours = models.get_model(name)
+    found = {key: layer.p for key, layer in ours.named_modules() if isinstance(layer, nn.Dropout)}
+    theirs = build_theirs(name).named_modules()
+    assert found == {key: layer.p for key, layer in theirs if isinstance(layer, torch.nn.Dropout)}
+
+
 @pytest.mark.parametrize("settings", [{"aux_logits": False}, {"num_classes": 7}], ids=str)
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_names_with_settings(name, settings):

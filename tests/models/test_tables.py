@@ -11,6 +11,7 @@ from counting import multiply_accumulates, parameters
 
 import tensorgrad as tg
 from tensorgrad import models, nn
+from tensorgrad.nn.arguments import pair
 
 
 def empty(name, **settings):
@@ -157,6 +158,24 @@ def test_alexnets_layers_and_sides(settings, names):
 def test_forms_of_alexnet_that_are_not_there(settings):
     with pytest.raises(ValueError, match=f"PaperAlexNet: {next(iter(settings))} "):
         models.alexnet_paper(**settings)
+
+
+def test_settings_of_the_papers_layers():
+    """AlexNet: n = 5, k = 2, alpha = 1e-4 for each square, which PyTorch's formula divides by n; dropout 0.5 before FC6 and
+    FC7. GoogLeNet: dropout 0.4, and 0.7 in its heads. ZFNet: as AlexNet, dropout after its first two linear layers."""
+    alexnet, zfnet = empty("alexnet_paper"), empty("zfnet")
+    for model in (alexnet, zfnet):
+        norms = [layer for layer in model.modules() if isinstance(layer, nn.LocalResponseNorm)]
+        assert [(n.size, n.k, n.alpha / n.size, n.beta) for n in norms] == [(5, 2.0, pytest.approx(1e-4), 0.75)] * 2
+    assert list(dict(alexnet.classifier.named_children())) == "drop6 fc6 relu6 drop7 fc7 relu7 fc8".split()
+    rates = {
+        name: [layer.p for layer in empty(name).modules() if isinstance(layer, nn.Dropout)]
+        for name in ("alexnet_paper", "zfnet", "googlenet_paper")
+    }
+    assert rates == {"alexnet_paper": [0.5, 0.5], "zfnet": [0.5, 0.5], "googlenet_paper": [0.7, 0.7, 0.4]}
+    pools = [layer for layer in alexnet.features if isinstance(layer, nn.MaxPool2d)]
+    assert all(pair("", "", layer.kernel_size) == (3, 3) for layer in pools)
+    assert all(pair("", "", layer.stride) == (2, 2) for layer in pools)  # less than 3: they overlap
 
 
 BAD_SETTINGS = [
