@@ -117,11 +117,11 @@ class _Walk:
 
 def _checked_key(key: Any, path: str) -> Any:
     """A key of a dict or a member of a set, if `nest` will take it back."""
-    if isinstance(key, bytes) or not is_safe_key(key):
+    if not is_safe_key(key):
         place = f"'{path}'" if path else "the value given"
         raise OperandError(
-            f"save: {place} has a key or member {key!r:.40} of type {type(key).__name__}; use texts, numbers below 2^61, and "
-            "tuples of these"
+            f"save: {place} has a key or member {key!r:.40} of type {type(key).__name__}; use texts, bytes, numbers below "
+            "2^61, and tuples of these"
         )
     return key
 
