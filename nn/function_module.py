@@ -27,10 +27,12 @@ class FunctionModule(Module):
     buffers_named: ClassVar[tuple[str, ...]] = ()  # settings that are Tensors, which move with the module
     hidden: ClassVar[tuple[str, ...]] = ()  # settings that repr does not show
     _settings: ClassVar[inspect.Signature]
+    _names: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
         parameters = list(inspect.signature(cls.function).parameters.values())[cls.inputs :]
         cls._settings = cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        cls._names = tuple(cls._settings.parameters)
         cls.function = staticmethod(cls.function)  # type: ignore[assignment]
         cls.__doc__ = cls.__doc__ or inspect.getdoc(cls.function)
 
@@ -52,10 +54,12 @@ class FunctionModule(Module):
             setattr(self, name, value)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        settings = {name: getattr(self, name) for name in self._settings.parameters}
+        settings = {}
+        for name in self._names:
+            settings[name] = getattr(self, name)
         return type(self).function(*inputs, **named, **settings)
 
     def extra_repr(self) -> str:
         hidden = {*self.hidden, *self.buffers_named, *(() if getattr(self, "inplace", True) else ("inplace",))}
-        shown = [name for name in self._settings.parameters if name not in hidden]
+        shown = [name for name in self._names if name not in hidden]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
