@@ -53,6 +53,7 @@ class _Walk:
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # of the arrays that are in already
+        self._keys = Keys()
 
     def visit(self, value: Any, path: str, depth: int) -> Any:
         if depth > _DEEPEST:
@@ -74,7 +75,7 @@ class _Walk:
         if isinstance(value, (list, tuple, set, frozenset)):
             items = value
             if isinstance(value, (set, frozenset)):
-                items = sorted((_checked_key(x, path) for x in value), key=repr)
+                items = sorted((self._checked(x, path) for x in value), key=repr)
             parts = [self.visit(x, f"{path}.{i}" if path else str(i), depth + 1) for i, x in enumerate(items)]
             if isinstance(value, list):
                 return parts
@@ -96,7 +97,7 @@ class _Walk:
         parts = []
         for key, x in value.items():
             place = f"{path}.{key}" if path else str(key)
-            parts.append((_checked_key(key, path), self.visit(x, place, depth + 1)))
+            parts.append((self._checked(key, path), self.visit(x, place, depth + 1)))
         if all(type(key) is str and not key.startswith("$") for key, _ in parts):
             return dict(parts)
         return {"$dict": [[self.visit(key, path, depth + 1), x] for key, x in parts]}
@@ -114,16 +115,15 @@ class _Walk:
         self._names[id(array)] = name
         return name
 
-
-def _checked_key(key: Any, path: str) -> Any:
-    """A key of a dict or a member of a set, if `nest` will take it back."""
-    if not is_safe_key(key):
-        place = f"'{path}'" if path else "the value given"
-        raise OperandError(
-            f"save: {place} has a key or member {key!r:.40} of type {type(key).__name__}; use texts, bytes, numbers below "
-            "2^61, and tuples of these"
-        )
-    return key
+    def _checked(self, key: Any, path: str) -> Any:
+        """A key of a dict or a member of a set, if `nest` will take it back."""
+        if not self._keys.is_safe(key):
+            place = f"'{path}'" if path else "the value given"
+            raise OperandError(
+                f"save: {place} has a key or member {key!r:.40} of type {type(key).__name__}; use texts, bytes, numbers "
+                "below 2^61, and tuples of these"
+            )
+        return key
 
 
 def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any:

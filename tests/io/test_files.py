@@ -129,7 +129,7 @@ def test_one_tensor_in_two_places_stays_one(tmp_path):
         ({(1, (2, 3)): 1}, OperandError, r"has a key or member \(1, \(2, 3\)\) of type tuple"),
         ({"a": {frozenset([1])}}, OperandError, "'a' has a key or member frozenset"),
         ({"a": [{2**61}]}, OperandError, r"'a\.0' has a key or member"),
-        ({"\ud800": tg.ones(1)}, OperandError, "has the name '.ud800', which is no text that a file can hold"),
+        ({"\ud800": tg.ones(1)}, OperandError, "use strings of Unicode"),
         ({"x": np.zeros(2, complex)}, DtypeError, "'x' has dtype complex128"),
     ],
 )
