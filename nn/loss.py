@@ -13,6 +13,7 @@ from tensorgrad.nn.module import Module
 from tensorgrad.ops import elementwise
 from tensorgrad.ops.indexing import TakeAlongAxis
 from tensorgrad.ops.loss import CrossEntropy, log_softmax
+from tensorgrad.ops.norm import MeanOfSquares
 from tensorgrad.ops.operands import cast
 from tensorgrad.ops.reduction import mean
 from tensorgrad.ops.reduction import sum as sum_of
@@ -235,6 +236,9 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
             "would be compared"
         )
     difference = input - target
+    if reduction == "mean" and is_floating(difference.array.dtype):
+        found: Tensor = MeanOfSquares()(difference)
+        return found
     square = difference * difference
     if reduction == "none":
         return square

@@ -269,11 +269,15 @@ class ArrayBackend(
     def sum(self, x: Array, axis: Any, keepdims: bool) -> Array:
         return x.sum(axis=axis, keepdims=keepdims)
 
-    def length(self, x: Array, axis: Any, keepdims: bool) -> Array:
-        """The root of the sum of squares; of float16 in float32, where 256^2 is still a number."""
+    def sum_of_squares(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        """The sum of x^2; of float16 in float32, where 256^2 is still a number, and as float32."""
         wide = summable(self.xp, x)
-        z = self.xp.sqrt((wide * wide).sum(axis=axis, keepdims=keepdims))
-        return z if wide is x else z.astype(x.dtype)
+        return (wide * wide).sum(axis=axis, keepdims=keepdims)
+
+    def length(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        """The root of the sum of squares."""
+        z = self.xp.sqrt(self.sum_of_squares(x, axis, keepdims))
+        return z if z.dtype == x.dtype else z.astype(x.dtype)
 
     def mean(self, x: Array, axis: Any, keepdims: bool) -> Array:
         return x.mean(axis=axis, keepdims=keepdims)

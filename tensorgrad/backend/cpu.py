@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy
 
-from tensorgrad import determinism
 from tensorgrad.backend.array import ArrayBackend
 from tensorgrad.backend.bfloat16 import stored
 from tensorgrad.backend.loss import NumpyLossKernels
@@ -71,6 +70,8 @@ def _division(name: str, kernel: Any) -> Any:
 
 # called with all arguments by position, which NumPy's stubs do not know
 _add_up: Any = numpy.add.reduce
+#: Numbers of which BLAS adds up the products in one go: of 2^26 equal ones its sum would be 3 % off.
+PIECE = 1 << 12
 _largest: Any = numpy.maximum.reduce
 _smallest: Any = numpy.minimum.reduce
 
@@ -117,14 +118,17 @@ class CPUBackend(
     def erfc(self, x: Any) -> Any:
         return _each(math.erfc, x) if 0 < x.size <= FEW and x.dtype == numpy.float32 else super().erfc(x)
 
-    def length(self, x: Any, axis: Any, keepdims: bool) -> Any:
-        """The root of the sum of squares; over all of an array it is a product of BLAS, in one pass over memory."""
-        if len(axis) == x.ndim and x.flags.c_contiguous and x.dtype.kind == "f" and x.itemsize > 2:
-            line = x.reshape(-1)
-            square = product(line, line) if determinism.state.enabled else numpy.dot(line, line)
-            z = numpy.sqrt(square)
-            return z.reshape((1,) * x.ndim) if keepdims else z
-        return super().length(x, axis, keepdims)
+    def sum_of_squares(self, x: Any, axis: Any, keepdims: bool) -> Any:
+        """Over all of an array products of BLAS, in one pass over memory; in pieces, since BLAS adds up one after the other."""
+        if len(axis) != x.ndim or not x.flags.c_contiguous or x.dtype.kind != "f" or x.itemsize <= 2:
+            return super().sum_of_squares(x, axis, keepdims)
+        line = x.reshape(-1)
+        whole = x.size - x.size % PIECE
+        z = numpy.dot(line[whole:], line[whole:])
+        if whole:
+            pieces = line[:whole].reshape(-1, PIECE)
+            z = z + _add_up(numpy.vecdot(pieces, pieces))
+        return z.reshape((1,) * x.ndim) if keepdims else z
 
     # an array's own methods, and those of ufuncs: NumPy's functions call them in the end, half a microsecond later
 

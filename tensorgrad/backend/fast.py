@@ -211,15 +211,26 @@ class FastBackend(
         """The sum: for every channel of images (N, C, ...), of everything, and over last dimensions by kernels."""
         if not compiled.in_registers(x, least=FEWEST_SUMMANDS):
             return super().sum(x, axis, keepdims)
-        summed = tuple(range(x.ndim)) if axis is None else tuple(sorted([i % x.ndim for i in axis]))
-        sums = None
+        summed = _summed(x, axis)
         if x.size >= LARGE and x.ndim > 1 and summed == (0, *range(2, x.ndim)):
             sums = _channel_sums(x)
-        elif summed == tuple(range(x.ndim - len(summed), x.ndim)):
-            sums = _line_sums(x, x.shape[: x.ndim - len(summed)])
+        else:
+            sums = _line_sums("sums", x, summed)
         if sums is None:
             return super().sum(x, axis, keepdims)
         return np.expand_dims(sums, summed) if keepdims else sums
+
+    def sum_of_squares(self, x: Array, axis: Any, keepdims: bool) -> Array:
+        summed = _summed(x, axis)
+        sums = _line_sums("sums_of_squares", x, summed) if compiled.in_registers(x, least=FEWEST_SUMMANDS) else None
+        if sums is None:
+            return super().sum_of_squares(x, axis, keepdims)
+        return np.expand_dims(sums, summed) if keepdims else sums
+
+
+def _summed(x: Array, axis: Any) -> tuple[int, ...]:
+    """The dimensions that are summed over, in order."""
+    return tuple(range(x.ndim)) if axis is None else tuple(sorted([i % x.ndim for i in axis]))
 
 
 def _channel_sums(x: Array) -> Array | None:
@@ -232,13 +243,15 @@ def _channel_sums(x: Array) -> Array | None:
     return batch.channel_sums(x) if batch.is_batch_last(x) else None
 
 
-def _line_sums(x: Array, kept: tuple[int, ...]) -> Array | None:
-    """The sums over the dimensions behind `kept`, of x in one block of memory; None where they are elsewhere, or few."""
+def _line_sums(kernel: str, x: Array, summed: tuple[int, ...]) -> Array | None:
+    """The sums over the last dimensions, of x in one block of memory; None of others, of other memory, and of short lines."""
+    kept = x.shape[: x.ndim - len(summed)]
     lines = math.prod(kept)
     whole = x.flags.c_contiguous or (x.flags.f_contiguous and not kept)
-    if not whole or x.size < lines * SHORTEST_LINE:
+    if not whole or x.size < lines * SHORTEST_LINE or summed != tuple(range(len(kept), x.ndim)):
         return None
-    return compiled.part("lines").sums(x, x.size // lines).reshape(kept)  # type: ignore[no-any-return]
+    part = compiled.part("lines")
+    return part.sums(getattr(part.code, kernel), x, x.size // lines).reshape(kept)  # type: ignore[no-any-return]
 
 
 #: The functions of numba_curves.py, and the numbers from which on a pass of its is worth it: those made of straight lines are

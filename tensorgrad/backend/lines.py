@@ -22,11 +22,11 @@ FEWEST_SHARED_SUMMANDS = 1 << 17
 LINES_OF_A_PART = 256
 
 
-def sums(x: Array, n: int) -> Array:
-    """The sums of the lines of n numbers of x, whose memory is one block: (lines), added up piece by piece, as NumPy does."""
+def sums(kernel: Kernel, x: Array, n: int) -> Array:
+    """The sums of the lines of n numbers of x (or of their squares), whose memory is one block: (lines), added up piece by piece."""
     lines, pieces = x.size // n, -(-n // code.PIECE)
     z = unset((lines, pieces), x.dtype)
-    team.run(code.sums, [address_of(x), address_of(z), n, pieces], lines * pieces, x.size >= FEWEST_SHARED_SUMMANDS)
+    team.run(kernel, [address_of(x), address_of(z), n, pieces], lines * pieces, x.size >= FEWEST_SHARED_SUMMANDS)
     return z[:, 0] if pieces == 1 else np.add.reduce(z, 1)
 
 

@@ -54,6 +54,27 @@ def sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         st_first(arg(a, 1) + item * 4, total_of((one + two) + (three + four)), 1)
 
 
+@ordered_kernel
+def sums_of_squares(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """`sums` of x^2. Items: pieces."""
+    n, pieces = arg(a, 2), arg(a, 3)
+    for item in range(start, stop):
+        line, piece = item // pieces, item % pieces
+        x = arg(a, 0) + (line * n + piece * PIECE) * 4
+        count = min(n - piece * PIECE, PIECE)
+        whole = count - count % (4 * LANES)
+        one, two, three, four = fill(0.0), fill(0.0), fill(0.0), fill(0.0)
+        for c in range(0, whole, 4 * LANES):
+            v, w = ld(x + c * 4), ld(x + c * 4 + WIDTH)
+            one, two = fma(v, v, one), fma(w, w, two)
+            v, w = ld(x + c * 4 + 2 * WIDTH), ld(x + c * 4 + 3 * WIDTH)
+            three, four = fma(v, v, three), fma(w, w, four)
+        for c in range(whole, count, LANES):
+            v = ld_up_to(x + c * 4, count - c)
+            one = fma(v, v, one)
+        st_first(arg(a, 1) + item * 4, total_of((one + two) + (three + four)), 1)
+
+
 @inline
 def _only(x, other, left):  # type: ignore[no-untyped-def]
     """x, with `other` behind the end of the line."""

@@ -120,7 +120,7 @@ ELEMENTWISE: dict[str, int] = {
 REDUCTIONS: dict[str, int] = {
     **dict.fromkeys(("sum", "mean", "amax", "amin", "argmax", "argmin", "prod", "all", "any", "median"), 1),
     **dict.fromkeys(("topk", "argsort", "windows_sum"), 1),
-    "length": 2,
+    **dict.fromkeys(("length", "mean_of_squares"), 2),
     "logsumexp": 3,
     "cross_entropy": 5,
 }

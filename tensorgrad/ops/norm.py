@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from tensorgrad.ops.operands import cast, dims
 from tensorgrad.ops.reduction import Dims, Reduction, amax, amin, count_of
 from tensorgrad.ops.reduction import sum as sum_of
 from tensorgrad.ops.shape import unsqueeze
-from tensorgrad.primitive import check_floating
+from tensorgrad.primitive import Primitive, check_floating
 from tensorgrad.tensor import Tensor
 
 # what tensorgrad offers under these names
@@ -48,6 +49,27 @@ class Length(Reduction):
 
     def vjp(self, dz: Any, x: Any, out: Any) -> Any:
         return x * self.spread(dz * self._inverse(out))
+
+
+class MeanOfSquares(Primitive):
+    """z = sum of x^2 over all n values / n        dz = 2 sum of x dx / n"""
+
+    __slots__ = ("shape",)
+
+    def forward(self, x: Any) -> Any:
+        backend = backend_of(x)
+        self.shape = x.shape
+        total = backend.sum_of_squares(x, self._all(), False)
+        return backend.cast(backend.divide(total, float(x.size)), x.dtype)
+
+    def _all(self) -> tuple[int, ...]:
+        return tuple(range(len(self.shape)))
+
+    def jvp(self, dx: Any, x: Any) -> Any:
+        return backend_of(dx).mean(x * dx, self._all(), False) * 2.0
+
+    def vjp(self, dz: Any, x: Any) -> Any:
+        return x * (dz * (2.0 / max(1, math.prod(self.shape))))
 
 
 @under_autocast

@@ -224,3 +224,14 @@ def test_rms_norm(fast: Any, shape: Any, layout: Any, affine: bool):
             near(dw, exact_dw, 1e-5)
         else:
             assert dw is exact_dw is None
+
+
+@pytest.mark.parametrize("shape", [(5,), (4096,), (70, 100), (300_001,), (1 << 22,)], ids=str)
+def test_lengths_of_equal_numbers_are_exact(fast: Any, shape: Any):
+    """BLAS adds up one product after the other: of 2^22 equal numbers it is a thousandth off."""
+    x = numpy.full(shape, 0.3, numpy.float32)
+    axes = tuple(range(x.ndim))
+    wanted = float(numpy.float32(0.3)) ** 2 * x.size
+    for backend in (fast, CPU):
+        numpy.testing.assert_allclose(backend.sum_of_squares(x, axes, False), wanted, rtol=2e-6)
+        numpy.testing.assert_allclose(backend.length(x, axes, False), numpy.sqrt(wanted), rtol=1e-6)

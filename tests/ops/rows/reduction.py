@@ -57,6 +57,20 @@ for _note, _x, _dim, _keepdim in [
         lambda x, d=_dim, k=_keepdim: np.sqrt((x * x).sum(axis=d, keepdims=k)),
         oracle=lambda torch, x, d=_dim, k=_keepdim: torch.linalg.vector_norm(x, 2, d, k),
     )
+for _note, _x in [
+    ("matrix", signed(2, 3)),
+    ("strided", strided(signed(3, 2))),
+    ("number", np.array(-1.5)),
+    ("image", signed(2, 1, 3, 2)),
+]:
+    row(
+        "MeanOfSquares",
+        _note,
+        lambda x: tg.nn.functional.mse_loss(x, tg.zeros_like(x)),
+        [_x],
+        lambda x: (x * x).mean(),
+        oracle=lambda torch, x: torch.nn.functional.mse_loss(x, torch.zeros_like(x)),
+    )
 row("Length", "empty", lambda x: x.norm(2, 1), [signed(2, 0)], lambda x: np.zeros(2))
 for _name, _function, _numpy in [("Argmax", tg.argmax, np.argmax), ("Argmin", tg.argmin, np.argmin)]:
     row(_name, "all", _function, [apart(2, 3)], _numpy)
