@@ -202,6 +202,55 @@ def test_gradients_in_bfloat16():
     assert g.dtype == tg.bfloat16 and (x.grad - tg.tensor([1, 2, -3])).tolist() == [6, 12, -18]
 
 
+OPTIMIZERS = {
+    "SGD": {"momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
+    "Adam": {"amsgrad": True},
+    "LBFGS": {"max_iter": 1},
+    **{name: {} for name in "AdamW Adamax NAdam RAdam Adagrad Adadelta RMSprop".split()},
+}
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("shape", [(3, 4), (300, 200)])  # one within a block, one of several
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimisers_move_weights_in_bfloat16(name, shape):
+    """Two steps as in float32, but for the rounding of the weight and of what the optimiser keeps."""
+    tg.manual_seed(0)
+    start, slope = tg.randn(*shape).bfloat16(), tg.randn(*shape).bfloat16()
+    found = []
+    for dtype in (tg.float32, tg.bfloat16):
+        w = start.clone().to(dtype).requires_grad_()
+        optimizer = getattr(tg.optim, name)([w], lr=0.1, **OPTIMIZERS[name])
+
+        def closure(w=w, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = (w * slope.to(w.dtype)).sum()
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            closure()
+            optimizer.step(closure if name == "LBFGS" else None)
+        assert w.dtype == dtype
+        found.append(w.detach().float().numpy())
+    moved = np.abs(found[0] - start.float().numpy()).max()
+    assert np.abs(found[1] - start.float().numpy()).max() > 0.3 * moved > 0
+    np.testing.assert_allclose(found[1], found[0], atol=0.1 * moved + 2**-7 * np.abs(found[0]).max())
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("layer", [tg.nn.BatchNorm1d, tg.nn.InstanceNorm1d])
+def test_running_statistics_move_in_bfloat16(layer):
+    norms = [layer(3, track_running_stats=True).to(dtype) for dtype in (tg.float32, tg.bfloat16)]
+    x = (3 * tg.randn(4, 3, 20) + 5).bfloat16()
+    for norm in norms:
+        norm(x.to(norm.running_mean.dtype))
+    for name in ("running_mean", "running_var"):
+        wide, narrow = (getattr(norm, name) for norm in norms)
+        assert narrow.dtype == tg.bfloat16
+        np.testing.assert_allclose(narrow.float().numpy(), wide.numpy(), rtol=0.01)
+
+
 @needs_bfloat16
 def test_bfloat16_on_the_way_in_and_out():
     import ml_dtypes

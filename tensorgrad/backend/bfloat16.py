@@ -113,6 +113,25 @@ class BFloat16Backend:
 
         return move
 
+    # kernels that change arrays in place: what they made of the wide copies goes back into the arrays
+
+    def sgd_update(self, w: Array, dw: Array, velocity: Array | None, *settings: Any) -> None:
+        self._in_place(self.wide.sgd_update, (w, dw, velocity), settings)
+
+    def adam_update(self, w: Array, dw: Array, m: Array, v: Array, largest: Array | None, *settings: Any) -> None:
+        self._in_place(self.wide.adam_update, (w, dw, m, v, largest), settings)
+
+    def move_running(self, running: Array, value: Array, *settings: Any) -> None:
+        self._in_place(self.wide.move_running, (running, value), settings)
+
+    @staticmethod
+    def _in_place(kernel: Any, arrays: tuple[Any, ...], settings: tuple[Any, ...]) -> None:
+        wide = widened(arrays)
+        kernel(*wide, *settings)
+        for place, (narrow, computed) in enumerate(zip(arrays, wide)):
+            if narrow is not None and place != 1:  # the second is what they go by, a gradient or a value: not changed
+                narrow[...] = computed
+
     def where(self, condition: Array, x: Any, y: Any) -> Array:
         return narrowed(self.wide.where(condition, widened(x), widened(y)))
 
