@@ -202,7 +202,7 @@ def _class_dim(operation: str, input: Any, target: Any, weight: Any) -> int:
     for name, x in (("input", input), ("target", target), ("weight", weight)):
         if not isinstance(x, Tensor) and not (x is None and name == "weight"):
             raise OperandError(f"{operation}: {name} is a {type(x).__name__}; it must be a Tensor")
-        if x is not None and type(x.array) is not type(input.array):
+        if x is not None and type(x.array) is not type(input.array) and x.device != input.device:
             raise DeviceError(
                 f"{operation}: {name} is on '{x.device}' and input on '{input.device}'; move it with .to('{input.device}')"
             )

@@ -202,6 +202,56 @@ def test_gradients_in_bfloat16():
     assert g.dtype == tg.bfloat16 and (x.grad - tg.tensor([1, 2, -3])).tolist() == [6, 12, -18]
 
 
+@needs_bfloat16
+def test_views_in_bfloat16_look_at_the_same_memory():
+    for view in (
+        lambda x: x[1:, ::2],
+        lambda x: x.T,
+        lambda x: x.reshape(-1),
+        lambda x: x.diagonal(),
+        lambda x: x.diagonal(1),
+        lambda x: x.as_strided((2, 2), (4, 1), 1),
+        lambda x: x.unfold(1, 2, 2),
+        lambda x: x[None, 0],
+        lambda x: x.split(2, 1)[1],
+        lambda x: x.unbind()[2],
+        lambda x: x.unsqueeze(0).squeeze(0),
+    ):
+        wide = tg.arange(12.0).reshape(3, 4).clone()
+        narrow = wide.bfloat16()
+        assert view(narrow).tolist() == view(wide).tolist()
+        view(wide).zero_()
+        view(narrow).zero_()
+        assert narrow.tolist() == wide.tolist()
+        x, dz = narrow.clone().requires_grad_(), tg.ones(*view(wide).shape)
+        view(x).backward(dz.bfloat16())
+        y = wide.clone().requires_grad_()
+        view(y).backward(dz)
+        assert x.grad.dtype == tg.bfloat16 and x.grad.tolist() == y.grad.tolist()
+
+
+@needs_bfloat16
+def test_gradients_of_a_single_number_in_bfloat16():
+    """NumPy turns arrays without dimensions into numbers on the way."""
+    for other in (tg.float32, tg.float64):
+        x = tg.ones(2, dtype=tg.bfloat16, requires_grad=True)
+        ((x * 3).sum() * tg.tensor(8.0, dtype=other)).backward()
+        assert x.grad.dtype == tg.bfloat16 and x.grad.tolist() == [24, 24]
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "multi_margin_loss"])
+def test_losses_of_classes_in_bfloat16(loss):
+    scores, target = tg.randn(5, 4).bfloat16(), tg.tensor([0, 3, 1, 2, 2])
+    wide, narrow = scores.float().requires_grad_(), scores.clone().requires_grad_()
+    expected, found = (getattr(tg.nn.functional, loss)(z, target) for z in (wide, narrow))
+    assert found.dtype == tg.bfloat16
+    assert found.item() == pytest.approx(expected.item(), rel=0.01)
+    expected.backward()
+    found.backward()
+    np.testing.assert_allclose(narrow.grad.float().numpy(), wide.grad.numpy(), atol=0.01)
+
+
 OPTIMIZERS = {
     "SGD": {"momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
     "Adam": {"amsgrad": True},

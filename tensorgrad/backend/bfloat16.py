@@ -19,8 +19,8 @@ Array = Any
 
 #: Kernels that move values and do not compute: they work on bfloat16 as it is.
 MOVING = (
-    "broadcast_to concatenate copy empty_like expand_dims flip getitem may_share_memory ones_like reshape stack take_along_axis "
-    "transpose unslice zeros_like"
+    "as_strided broadcast_to concatenate copy empty_like expand_dims flip getitem may_share_memory ones_like reshape stack "
+    "take_along_axis transpose unslice windows zeros_like"
 ).split()
 
 
@@ -59,8 +59,13 @@ def _viewed(x: numpy.ndarray) -> Array:
 
 
 def stored(x: Any) -> Any:
-    """A NumPy array as it stands on a Tensor: one of dtype bfloat16 in its own type, others as they are."""
-    return _viewed(x) if type(x) is numpy.ndarray and is_bfloat16(x.dtype) else x
+    """A NumPy array as it stands on a Tensor: one of dtype bfloat16 in its own type, others as they are.
+
+    A number of NumPy's, which arrays without dimensions turn into, counts as an array.
+    """
+    if (type(x) is numpy.ndarray or isinstance(x, numpy.generic)) and is_bfloat16(x.dtype):
+        return _viewed(numpy.asarray(x))
+    return x
 
 
 def widened(x: Any) -> Any:
