@@ -186,7 +186,7 @@ class BFloat16Backend:
         )
 
     def cast(self, x: Array, dtype: Any) -> Array:
-        return x.astype(dtype)
+        return stored(x.astype(dtype))  # x may be what a comparison gave
 
     def device_of(self, x: Array) -> Device:
         return Device("cpu")

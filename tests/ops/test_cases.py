@@ -281,6 +281,38 @@ def test_float32_stays_float32(case: Case):
         assert_close(found, getattr(wide, name)(*arguments), case.rows32, name)
 
 
+# what bfloat16 is not there for, and what is ill-conditioned far out
+NOT_IN_BFLOAT16 = ("TakeAlongAxis-quantile", "ToDevice", "Logcumsumexp-far", "Erfcx-far", "Hypot-ones")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in DIFFERENTIABLE if case.keeps_dtype and not str(case).startswith(NOT_IN_BFLOAT16)],
+    ids=str,
+)
+def test_bfloat16_is_float64_rounded(case: Case):
+    """Of inputs that bfloat16 holds: the values and both derivatives to some of its eight bits, and in it."""
+    kind: Any = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    wide, narrow = Row(case), Row(case, dtype=kind)
+    for row in (wide, narrow):
+        row.xs, row.vs, row.us = (
+            [x.astype(kind).astype(np.float64) for x in some] for some in (row.xs, row.vs, row.us)
+        )
+    for name, arguments in [
+        ("values", (wide.xs,)),
+        ("tangents", (wide.xs, wide.vs)),
+        ("cotangents", (wide.xs, wide.us)),
+    ]:
+        for z, expected in zip(getattr(narrow, name)(*arguments), getattr(wide, name)(*arguments), strict=True):
+            assert z.dtype == kind, name
+            true = expected.detach().numpy()
+            finite = np.isfinite(true)
+            room = 0.06 * (np.abs(true[finite]).max(initial=0) + 1e-3)
+            np.testing.assert_allclose(
+                z.detach().float().numpy()[finite], true[finite], rtol=0, atol=room, err_msg=name
+            )
+
+
 @every_differentiable
 def test_gradients_have_memory_of_their_own(case: Case):
     row = Row(case)
