@@ -18,6 +18,7 @@ import numpy
 import safetensors.numpy
 
 from tensorgrad.backend import backend_of
+from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import DtypeError, OperandError, TensorgradError
 from tensorgrad.io import safetensors_file
 from tensorgrad.io.atomic import replacing
@@ -42,8 +43,9 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
 
     The file is there entirely or not at all, and if saving fails, the one of before stays (see `replacing`).
 
-    Dimensions and values come back as they were, the layout in memory does not. Raises OperandError for a name or value
-    of a wrong type, DtypeError for numbers that safetensors cannot hold, and OSError where the file cannot be written.
+    Dimensions and values come back as they were, the layout in memory does not, and bfloat16 as float32. Raises
+    OperandError for a name or value of a wrong type, DtypeError for numbers that safetensors cannot hold, and OSError
+    where the file cannot be written.
 
     >>> import tempfile, tensorgrad
     >>> path = os.path.join(tempfile.mkdtemp(), "example.safetensors")
@@ -159,9 +161,10 @@ def _on_host(name: Any, value: Any) -> numpy.ndarray:
     except TensorgradError as error:
         raise OperandError(f"save: {name!r} is a {type(value).__name__}; use a Tensor or an array") from error
     host = numpy.asarray(host, order="C")  # as ascontiguousarray, which would give a 0-d array a dimension
+    if is_bfloat16(host.dtype):
+        host = host.astype(numpy.float32)  # the same numbers, and what reading gives of other programs' bfloat16
     if host.dtype.kind not in "biuf" or host.dtype.itemsize > 8:
-        remedy = ", use .float()" if str(host.dtype) == "bfloat16" else ""
-        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {DTYPES}{remedy}")
+        raise DtypeError(f"save: {name!r} has dtype {host.dtype}; a file can hold {DTYPES}")
     return host
 
 

@@ -216,10 +216,32 @@ def test_wrong_arguments(tmp_path, call, error, text):
         call(tmp_path / "a")
 
 
-def test_bfloat16_is_not_saved_without_a_word(tmp_path):
+def test_a_training_in_bfloat16_goes_on_from_a_file(tmp_path):
+    """The file holds float32, the same numbers; model and optimiser take them back as what they were."""
     pytest.importorskip("ml_dtypes")
-    with pytest.raises(DtypeError, match=r"'w' has dtype bfloat16; .* use \.float\(\)"):
-        tg.save({"w": tg.ones(2).to(tg.bfloat16)}, tmp_path / "a")
+
+    def setup():
+        tg.manual_seed(1)
+        model = nn.Linear(3, 2).bfloat16()
+        return model, tg.optim.Adam(model.parameters(), lr=0.1)
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        (model(tg.ones(1, 3, dtype=tg.bfloat16)) ** 2).sum().backward()
+        optimizer.step()
+
+    model, optimizer = setup()
+    step(model, optimizer)
+    tg.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "a")
+    saved = tg.load(tmp_path / "a")
+    assert saved["model"]["weight"].dtype == tg.float32
+    again, its_optimizer = setup()
+    again.load_state_dict(saved["model"])
+    its_optimizer.load_state_dict(saved["optimizer"])
+    for one in ((model, optimizer), (again, its_optimizer)):
+        step(*one)
+    assert again.weight.dtype == tg.bfloat16
+    assert again.weight.tolist() == model.weight.tolist() != saved["model"]["weight"].tolist()
 
 
 def test_map_location(tmp_path, device):
