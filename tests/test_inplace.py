@@ -450,3 +450,22 @@ def test_a_dividend_is_saved_only_for_the_divisor():
     x.zero_()
     with pytest.raises(GraphError, match="divide: its input x"):
         z.sum().backward()
+
+
+def test_an_empty_part_may_be_written_on_the_tape(device):
+    x = tg.ones(3, device=device, requires_grad=True)
+    z = x * 2
+    z[3:] = 5.0
+    z[:0].mul_(7.0)
+    assert z.tolist() == [2, 2, 2] and grad(z.sum(), x)[0].tolist() == [2, 2, 2]
+
+
+def test_a_view_of_a_base_that_lies_in_another_order_is_written(device):
+    """The base lies in memory column by column, the view flattens it that way."""
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], device=device, requires_grad=True)
+    z = (x * 1).t()
+    z.t().view(-1)[1:3].mul_(10.0)
+    assert z.tolist() == [[1, 30, 5], [20, 4, 6]]
+    (first,) = grad((z * z).sum(), x, create_graph=True)
+    assert first.tolist() == [[2, 400], [600, 8], [10, 12]]
+    assert grad(first.sum(), x)[0].tolist() == [[2, 200], [200, 2], [2, 2]]

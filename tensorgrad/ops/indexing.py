@@ -122,32 +122,20 @@ class PutAlongAxis(Primitive):
 class Overwrite(Linear):
     """z = x, but the part of it that `view` looks at is y        dz = dx, but that part is dy
 
-    What writing into a view does to its base. `view` is an application of a View primitive. `layout` names the dimensions as
-    they lie in the base's memory, outermost first: a copy of another layout need not have that view (a reshape may copy).
+    What writing into a view does to its base. `view` is an application of a View primitive.
     """
 
-    __slots__ = ("layout", "view")
-
-    layout: tuple[int, ...] | None
+    __slots__ = ("view",)
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.layout = None
 
     def forward(self, x: Any, y: Any) -> Any:
-        backend = backend_of(x)
-        layout = self.layout or tuple(range(x.ndim))
-        back = tuple(layout.index(axis) for axis in range(x.ndim))
-        z = backend.transpose(backend.transpose(x, layout).copy(order="C"), back)
+        z = x.copy(order="C")  # of values in order every view is a view: a reshape of others may copy
         part = self.part(z)
-        assert part.size == 0 or backend.may_share_memory(part, z), f"{self.view!r} of a copy is no view"
+        assert part.size == 0 or backend_of(z).may_share_memory(part, z), f"{self.view!r} of a copy is no view"
         part[...] = y
         return z
-
-    def again(self, *inputs: Any) -> Any:
-        fresh = Overwrite(self.view)
-        fresh.layout = self.layout
-        return fresh(*inputs) if any(isinstance(x, Tensor) for x in inputs) else fresh.forward(*inputs)
 
     def part(self, z: Any) -> Any:
         """The part of an array that the view looks at."""

@@ -105,10 +105,7 @@ def _overwritten(parent: Tensor, x: Tensor, view: View) -> Tensor:
     value = x.alias(None if x.extra is None else x.extra.tangents)
     fresh = type(view)(*[getattr(view, name) for name in view.settings])
     fresh.forward(before.array)  # lets it note the shapes it needs
-    strides = before.array.strides
-    written = _WrittenInPlace(fresh)
-    written.layout = tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
-    result: Tensor = written(before, value)
+    result: Tensor = _WrittenInPlace(fresh)(before, value)
     return result
 
 
@@ -119,6 +116,9 @@ class _WrittenInPlace(Overwrite):
 
     def forward(self, x: Any, y: Any) -> Any:
         return x
+
+    def again(self, *inputs: Any) -> Any:
+        return Overwrite(self.view).again(*inputs)
 
 
 def refresh_views(base: Tensor) -> None:

@@ -181,6 +181,13 @@ def test_a_tensor_without_dimensions_is_a_number_and_gives_a_view(device):
     assert x.tolist() == [[0, 1, 2], [0, 0, 0]]
 
 
+def test_dots_twice_are_refused():
+    x = tg.ones(2, 3)
+    for index in ((..., ...), (0, ..., 1, ...)):
+        with pytest.raises(IndexError, match="twice"):
+            x[index]
+
+
 def test_an_index_changed_after_its_use_does_not_spoil_the_gradient(device):
     x = numbers(device, 3).requires_grad_()
     index = tg.tensor([0, 0], device=device)
