@@ -39,14 +39,7 @@ class BroadcastTo(View):
 
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """x repeated, without copying, to `shape`; -1 keeps a size."""
-    wanted = sizes("expand", shape)
-    lead = len(wanted) - x.array.ndim
-    if lead < 0:
-        raise ShapeError(
-            f"expand: got shape {wanted} for a Tensor of shape {x.shape}; it needs at least as many dimensions"
-        )
-    full = tuple(x.array.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
-    return broadcast_to(x, full)
+    return broadcast_to(x, sizes("expand", shape))
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
