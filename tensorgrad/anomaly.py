@@ -13,6 +13,7 @@ from tensorgrad.errors import GraphError
 from tensorgrad.mode import layer_path
 from tensorgrad.primitive import Primitive, observers
 from tensorgrad.primitive.saved import saved_arrays
+from tensorgrad.saved import is_recorded
 from tensorgrad.storage import checksum
 from tensorgrad.tensor import Tensor
 
@@ -52,7 +53,6 @@ class detect_anomaly(set_detect_anomaly):
 
     def __init__(self, check_nan: bool = True) -> None:
         self._check_nan = check_nan
-        self._before = (False, True)
 
     def __enter__(self) -> None:
         self._before = (is_anomaly_enabled(), _check_nan)
@@ -80,7 +80,7 @@ def _switch(on: bool, check_nan: bool) -> None:
 
 def _remember(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
     """An observer of every operation: a recorded one notes the stack it was called on."""
-    if not any(z.node is not None and getattr(z.node, "node", z.node) is primitive for z in outputs):
+    if not is_recorded(primitive, outputs):
         return
     frame: Any = sys._getframe(1)
     calls = [call for call in traceback.walk_stack(frame) if not _is_own(call[0])]
@@ -90,7 +90,7 @@ def _remember(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tens
 
 
 def _is_own(frame: Any) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "tensorgrad"
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "tensorgrad"
 
 
 def _where(node: Primitive) -> str:

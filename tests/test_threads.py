@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorgrad as tg
 from tensorgrad.autograd import grad, jvp
+from tensorgrad.autograd.graph import saved_tensors_hooks
+from tensorgrad.utils.checkpoint import checkpoint
 
 
 def together(work: Callable[[int], None], count: int = 4) -> None:
@@ -90,3 +92,26 @@ def test_one_thread_records_while_another_does_not():
                 assert (x * 2).requires_grad
 
     together(work)
+
+
+def test_recomputed_parts_and_hooks_are_of_their_thread():
+    """Every second thread packs what is saved, and recomputes a part; the others do not, and see nothing of it."""
+    packed: dict[int, list[float]] = {number: [] for number in range(4)}
+
+    def work(number: int) -> None:
+        def pack(x: tg.Tensor) -> tg.Tensor:
+            packed[number].append(float(x.max()))
+            return x
+
+        for _ in range(20):
+            x = tg.tensor([float(number), 1.0], requires_grad=True)
+            if number % 2:
+                with saved_tensors_hooks(pack, lambda x: x):
+                    z = checkpoint(lambda x: x * x * x, x).sum() + x.exp().sum()
+            else:
+                z = (x * x * x).sum() + x.exp().sum()
+            assert grad(z, x)[0].tolist() == (3 * x * x + x.exp()).tolist()
+
+    together(work)
+    assert [len(packed[number]) for number in (0, 2)] == [0, 0]
+    assert all(packed[number] for number in (1, 3))

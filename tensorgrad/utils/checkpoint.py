@@ -65,7 +65,6 @@ class _Part:
     def _run_again(self) -> None:
         twins: list[Primitive] = []
         now = None if self.rng_state is None else get_rng_state()
-        scope = mode.scope
         if self.rng_state is not None:
             set_rng_state(self.rng_state)
         try:
@@ -74,7 +73,6 @@ class _Part:
                     *[_again(x) for x in self.args], **{k: _again(x) for k, x in self.kwargs.items()}
                 )
         finally:
-            mode.scope = scope
             if now is not None:
                 set_rng_state(now)
         kinds = [twin.name for twin in twins]
@@ -191,7 +189,7 @@ def checkpoint_sequential(
     >>> checkpoint_sequential(net, 2, tensorgrad.ones(4, 3)).shape
     (4, 1)
     """
-    steps = list(functions.children()) if hasattr(functions, "children") else list(functions)
+    steps = list(functions)
     if not 1 <= segments <= len(steps):
         raise ArgumentError(
             f"checkpoint_sequential: got {segments} segments for {len(steps)} functions; give 1 to {len(steps)}"

@@ -86,7 +86,48 @@ def test_recomputed_parts_and_threads():
         assert len(raised) == 4 and all("inner.1" in text for text in raised)
 
 
+def test_nan_from_above_is_told_from_nan_made_here():
+    x, w = tg.ones(1, requires_grad=True), tg.tensor([float("nan")])
+    with detect_anomaly(), pytest.raises(RuntimeError, match=r"its input x holds nan; multiply was called"):
+        (x * w).sum().backward()
+    with detect_anomaly(), pytest.raises(RuntimeError, match=r"input y holds nan \(nan had arrived from above\); mul"):
+        (tg.ones(1) * x).backward(w)  # the first factor needs no gradient
+
+
+@pytest.mark.parametrize("what", ["input", "result"])
+def test_a_change_behind_its_back_is_found(what):
+    """Of an array that nobody gave to NumPy through tensorgrad; without anomaly mode it is not noticed."""
+    for on in (False, True):
+        x = tg.tensor([1.0, 2.0], requires_grad=True)
+        with set_detect_anomaly(on):
+            z = x.exp() if what == "result" else x * x
+            (z if what == "result" else x).array[0] = 7.0
+            if not on:
+                z.sum().backward()
+                continue
+            with pytest.raises(RuntimeError, match="changed behind tensorgrad's back"):
+                z.sum().backward()
+
+
+def test_modules_that_are_not_held_are_named_by_their_class():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = [Root()]
+
+        def forward(self, x):
+            return self.hidden[0](x)
+
+    with detect_anomaly(), pytest.raises(RuntimeError, match="in layer 'Root'"):
+        Outer()(zero()).backward()
+
+
 def test_switches():
+    assert not is_on()
+    set_detect_anomaly(False)
+    assert not is_on()
+    with detect_anomaly(), detect_anomaly():
+        assert is_on()
     assert not is_on()
     with set_detect_anomaly(True):
         assert is_on()

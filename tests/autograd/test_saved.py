@@ -7,6 +7,7 @@ import tensorgrad as tg
 import tensorgrad.nn as nn
 from tensorgrad.autograd import Function, grad
 from tensorgrad.autograd.graph import save_on_cpu, saved_tensors_hooks
+from tensorgrad.primitive import Primitive, observers
 
 
 def net():
@@ -103,3 +104,88 @@ def test_a_second_backward_is_refused():
     y.backward()
     with pytest.raises(RuntimeError, match="retain_graph"):
         y.backward()
+
+
+def test_blocks_inside_of_each_other():
+    x = tg.tensor([2.0], requires_grad=True)
+    before, seen = list(observers), []
+
+    def named(name):
+        return saved_tensors_hooks(lambda x: seen.append(name) or x, lambda x: x)
+
+    with named("outer"):
+        x.exp()
+        with named("inner"):
+            x.exp()
+        x.exp()
+    x.exp()
+    assert seen == ["outer", "inner", "outer"]
+    assert observers == before
+
+
+class SineAndCosine(Primitive):
+    """y = sin x, z = cos x        dy = z dx, dz = -y dx"""
+
+    def forward(self, x):
+        return np.sin(x), np.cos(x)
+
+    def jvp(self, dx, out):
+        return out[1] * dx, -out[0] * dx
+
+    def vjp(self, dzs, x, out):
+        (dy, dz), (y, z) = dzs, out
+        return z * dy - y * dz
+
+
+def test_several_results_are_packed_but_for_themselves():
+    """The input is packed; the results are one value of their node, which no Tensor can hold."""
+    x = tg.tensor([0.5, 1.0], dtype=tg.float64, requires_grad=True)
+    packed = []
+    with saved_tensors_hooks(lambda x: packed.append(x.tolist()) or x, lambda x: x):
+        y, z = SineAndCosine()(x)
+    assert packed == [x.tolist()]
+    (y + 2 * z).sum().backward()
+    np.testing.assert_allclose(x.grad, np.cos(x.detach()) - 2 * np.sin(x.detach()))
+
+
+def test_an_application_that_is_not_recorded_is_not_packed():
+    """Even where what it gives back has a history of its own."""
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, dz):
+            return 2 * dz
+
+    x = tg.ones(2, requires_grad=True) * 3
+    packed = []
+    with saved_tensors_hooks(lambda x: packed.append(1) or x, lambda x: x), tg.no_grad():
+        z = Double.apply(x)
+    assert z is x and z.requires_grad and packed == []
+
+
+def test_unpacked_values_stand_where_they_stood():
+    """A constant stays one, and the value of an operation leads on to what it came from."""
+
+    class Product(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, dz):
+            x, y = ctx.saved_tensors
+            return dz * y, dz * x
+
+    x, constant = tg.tensor([3.0], requires_grad=True), tg.tensor([5.0])
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        z = Product.apply(x * x, constant) + Product.apply(x * x, x)
+    (first,) = grad(z.sum(), x, create_graph=True)
+    first.backward()
+    assert first.tolist() == [2 * 3 * 5 + 3 * 9] and x.grad.tolist() == [2 * 5 + 6 * 3]
+    assert constant.grad is None

@@ -6,6 +6,8 @@ import pytest
 import tensorgrad as tg
 import tensorgrad.nn as nn
 from tensorgrad.autograd import grad, jvp
+from tensorgrad.autograd.graph import saved_tensors_hooks
+from tensorgrad.primitive import observers
 from tensorgrad.utils.checkpoint import checkpoint, checkpoint_sequential
 
 
@@ -62,9 +64,11 @@ def test_random_numbers_are_the_same_again():
     after = tg.rand(1)
     z.sum().backward()
     np.testing.assert_allclose(x.grad, 2 * z.detach().array)
+    later = tg.rand(1)
     tg.manual_seed(3)
     drop(x)
-    assert float(tg.rand(1)) == float(after)  # and those drawn later are not disturbed
+    assert float(tg.rand(1)) == float(after)  # and those drawn later, before and after backward, are not disturbed
+    assert float(tg.rand(1)) == float(later)
 
 
 def test_what_it_keeps():
@@ -113,8 +117,37 @@ def test_a_function_that_does_something_else_is_refused():
         calls.append(1)
         return x.exp().sum() if len(calls) == 1 else x.sin().sum()
 
-    with pytest.raises(RuntimeError, match="other operations"):
+    def shorter(x):
+        calls.append(1)
+        z = x.exp()
+        return (z * z if len(calls) == 1 else z).sum()
+
+    with pytest.raises(RuntimeError, match="other operations.* 2 instead of 2, the first difference at operation 0;"):
         checkpoint(fickle, tg.ones(2, requires_grad=True)).backward()
+    calls.clear()
+    with pytest.raises(RuntimeError, match="other operations.* 2 instead of 3, the first difference at operation 1;"):
+        checkpoint(shorter, tg.ones(2, requires_grad=True)).backward()
+
+
+def test_hooks_on_saved_values_inside_of_a_part():
+    x = tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
+    packed = []
+
+    def part(x):
+        with saved_tensors_hooks(
+            lambda x: packed.append(1) or x.tolist(), lambda kept: tg.tensor(kept, dtype=tg.float64)
+        ):
+            return (x * x * x).sum()
+
+    checkpoint(part, x).backward()
+    assert packed and x.grad.tolist() == [3, 12]
+
+
+def test_nothing_watches_afterwards():
+    x = tg.ones(2, requires_grad=True)
+    before = list(observers)
+    checkpoint(lambda x: checkpoint(lambda y: y.exp(), x) * x, x).sum().backward()
+    assert observers == before
 
 
 def test_an_argument_changed_in_place_is_noticed():
