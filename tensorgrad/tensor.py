@@ -342,13 +342,14 @@ class Tensor(Methods):
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.array.ndim == 0 and spec else object.__format__(self, spec)
+        """A Tensor of one number and no dimensions as that number, as in PyTorch; a Parameter only where a format is asked for."""
+        is_number = self.array.ndim == 0 and (spec or type(self) is Tensor)
+        return format(self.item(), spec) if is_number else object.__format__(self, spec)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None:
             raise GraphError("deepcopy: only leaves (made by the user) can be copied with their gradient; use .clone()")
         z = type(self).__new__(type(self))
-        memo[id(self)] = z
         Tensor.__init__(z, backend_of(self.array).copy(self.array), self.tracked)
         if self._grad is not None:
             z._grad = Tensor(backend_of(self._grad.array).copy(self._grad.array))

@@ -133,3 +133,17 @@ def test_new_ones_beside_it(device):
         assert not z.requires_grad
     assert x.new_full((2,), 7).tolist() == [7, 7] and x.new_tensor([1, 2]).tolist() == [1, 2]
     assert x.new_zeros(2, dtype=tg.int8).dtype == tg.int8 and x.new_ones(2, requires_grad=True).requires_grad
+
+
+def test_as_an_array_of_another_dtype():
+    x = tg.tensor([1.0, 2.0])
+    for array in (
+        np.asarray(x, dtype=np.float64),
+        x.__array__(np.float64),
+        x.__array__(np.dtype("float64"), copy=True),
+    ):
+        assert array.dtype == np.float64 and array.tolist() == [1, 2]
+    assert np.shares_memory(x.__array__(np.float32, copy=False), x.array)
+    assert not np.shares_memory(x.__array__(copy=True), x.array)
+    with pytest.raises(ValueError, match="without a copy"):
+        x.__array__(np.float64, copy=False)

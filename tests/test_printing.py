@@ -98,3 +98,15 @@ def test_options_as_pytorch(options):
         finally:
             torch.set_printoptions(profile="default", sci_mode=None)
         assert flowing(repr(tg.tensor(values))) == text, settings
+
+
+def test_in_a_formatted_string():
+    """As in PyTorch a Tensor of one number and no dimensions is that number, any other its text."""
+    x = tg.tensor(2.5, requires_grad=True)
+    assert f"{x} {x:.2f} {x * 2:5.1f}|" == "2.5 2.50   5.0|"
+    assert f"{tg.tensor([2.5])} {tg.tensor(True)}" == "tensor([2.5000]) True"
+    assert (
+        f"{tg.nn.Parameter(tg.tensor(2.5))}".startswith("Parameter containing") and f"{tg.nn.Parameter(x):.1f}" == "2.5"
+    )
+    with pytest.raises(TypeError, match="format"):
+        f"{tg.tensor([2.5]):.2f}"

@@ -23,6 +23,7 @@ def test_what_it_says_of_itself(device):
     assert (x.ndim, x.dim(), x.numel(), len(x)) == (2, 2, 6, 2)
     assert (x.dtype, x.itemsize, x.element_size(), x.nbytes) == (tg.float32, 4, 4, 24)
     assert x.stride() == (3, 1) and x.T.stride() == (1, 3) and x.stride(0) == 3
+    assert [type(step) for step in x.stride()] == [int, int]
     assert x.is_contiguous() and not x.T.is_contiguous() and x.T.contiguous().is_contiguous()
     assert x.is_floating_point() and not x.long().is_floating_point()
     assert x.device.type == device and x.is_leaf and x.grad_fn is None and x.grad is None

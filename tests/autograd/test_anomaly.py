@@ -37,6 +37,11 @@ def test_nan_is_traced_to_its_call_and_layer():
     assert "tensorgrad/primitive" not in text
 
 
+def test_nan_is_looked_for_unless_told_otherwise():
+    with set_detect_anomaly(True), pytest.raises(RuntimeError, match="holds nan"):
+        Net()(zero()).backward()
+
+
 def test_without_it_nothing_is_said():
     x = zero()
     Net()(x).backward()

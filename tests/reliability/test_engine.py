@@ -169,6 +169,17 @@ def test_a_change_through_numpy_after_the_saving(saved):
         z.backward()
 
 
+def test_every_part_that_numpy_got_after_the_saving_is_watched():
+    x = fresh()
+    z = (x * x).sum()
+    first, second = x.detach()[:1].numpy(), x.detach()[1:].numpy()
+    z.backward(retain_graph=True)
+    second[0] = 9.0
+    with pytest.raises(RuntimeError, match="behind tensorgrad's back"):
+        z.backward()
+    assert first[0] == x[0]
+
+
 class Square(Function):
     """x^2, by what it saved."""
 

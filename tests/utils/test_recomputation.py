@@ -122,10 +122,10 @@ def test_a_function_that_does_something_else_is_refused():
         z = x.exp()
         return (z * z if len(calls) == 1 else z).sum()
 
-    with pytest.raises(RuntimeError, match="other operations.* 2 instead of 2, the first difference at operation 0;"):
+    with pytest.raises(RuntimeError, match=r"other operations.* 2 instead of 2, the first difference at operation 0;"):
         checkpoint(fickle, tg.ones(2, requires_grad=True)).backward()
     calls.clear()
-    with pytest.raises(RuntimeError, match="other operations.* 2 instead of 3, the first difference at operation 1;"):
+    with pytest.raises(RuntimeError, match=r"other operations.* 2 instead of 3, the first difference at operation 1;"):
         checkpoint(shorter, tg.ones(2, requires_grad=True)).backward()
 
 
