@@ -91,7 +91,7 @@ class FunctionCall(Primitive):
                 )
             if g.shape != shape:
                 raise ShapeError(f"{name}.backward: gradient {position} has shape {g.shape}; the argument has {shape}")
-            g = cast(g, dtype) if is_floating(g.dtype) and is_floating(dtype) else g  # as PyTorch does
+            g = cast(g, dtype) if is_floating(dtype) else g  # as PyTorch does
             found.append(g.array if arrays else g)
         return tuple(found)
 

@@ -324,9 +324,9 @@ def test_counting_references_frees_the_graph(function):
         x = leaf(1.0, 2.0)
         y = x * 1
         z = function.apply(y)
-        gone = weakref.ref(y)
+        gone = weakref.ref(y), weakref.ref(z), weakref.ref(z.grad_fn)
         del y, z
-        assert gone() is None
+        assert [ref() for ref in gone] == [None, None, None]
     finally:
         gc.enable()
 
@@ -335,3 +335,148 @@ def test_on_another_device():
     x = leaf(1.0, 2.0).detach().to("standin").requires_grad_()
     Cube.apply(x).sum().backward()
     np.testing.assert_allclose(x.grad.cpu(), [3.0, 12.0])
+
+
+class LineAndCurve(Function):
+    """2x and e^x, of which the second is saved; forward mode has what it needs by itself, and so has the tangent of one only."""
+
+    @staticmethod
+    def forward(ctx, factor, x):
+        line, curve = factor * x, x.exp()
+        ctx.save_for_backward(None, curve)
+        ctx.save_for_forward(x)
+        ctx.factor = factor
+        ctx.set_materialize_grads(True)
+        return line, curve
+
+    @staticmethod
+    def backward(ctx, d_line, d_curve):
+        nothing, curve = ctx.saved_tensors
+        assert nothing is None and d_line.dtype == d_curve.dtype == curve.dtype
+        return None, ctx.factor * d_line + curve * d_curve
+
+    @staticmethod
+    def jvp(ctx, _, dx):
+        (x,) = ctx.saved_tensors
+        return None, x.exp() * dx
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_one_of_several_results_is_saved(dtype):
+    """It stands at its own place on the tape: the slope of its slope is right too."""
+    x = tg.tensor([0.5, -1.5], dtype=dtype, requires_grad=True)
+    line, curve = LineAndCurve.apply(2, x)
+    (first,) = grad((3 * line + curve * 5).sum(), x, create_graph=True)
+    np.testing.assert_allclose(first.detach(), 6 + 5 * np.exp(x.detach()), rtol=1e-6)
+    np.testing.assert_allclose(grad(first.sum(), x)[0], 5 * np.exp(x.detach()), rtol=1e-6)
+    (alone,) = grad(LineAndCurve.apply(2, x)[1].sum(), x)
+    assert alone.dtype == dtype
+    np.testing.assert_allclose(alone, np.exp(x.detach()), rtol=1e-6)
+
+
+def test_forward_mode_has_what_it_asked_for():
+    x, v = tg.tensor([0.5], dtype=tg.float64), tg.tensor([3.0], dtype=tg.float64)
+    _, (line, curve) = jvp(lambda x: LineAndCurve.apply(2, x), (x,), (v,))
+    np.testing.assert_allclose(curve, 3 * np.exp(0.5))
+    assert line is None or not line.any()
+
+    class Curve(Function):
+        """Its jvp takes the result that backward would take."""
+
+        @staticmethod
+        def forward(ctx, x):
+            out = x.exp()
+            ctx.save_for_backward(out)
+            return out
+
+        @staticmethod
+        def jvp(ctx, dx):
+            (out,) = ctx.saved_tensors
+            return out * dx
+
+    np.testing.assert_allclose(jvp(Curve.apply, (x,), (v,))[1], 3 * np.exp(0.5))
+
+
+def test_forward_mode_through_a_change_in_place():
+    class Double_(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def jvp(ctx, dx):
+            return dx * 2
+
+    def function(x):
+        y = x * 5
+        assert Double_.apply(y) is y
+        return y
+
+    z, dz = jvp(function, (tg.tensor([1.0]),), (tg.tensor([3.0]),))
+    assert z.tolist() == [10] and dz.tolist() == [30]
+
+
+def test_views_made_before_see_a_declared_change():
+    class Double_(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, dz):
+            return 2 * dz
+
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    last = y[1:]
+    Double_.apply(y)
+    assert last.tolist() == [4] and grad(last.sum(), x)[0].tolist() == [0, 2]
+
+
+def test_what_was_changed_before_it_is_saved_is_fine():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    y.add_(1)
+    Cube.apply(y).sum().backward()
+    np.testing.assert_allclose(x.grad, 3 * (x.detach().array + 1) ** 2)
+
+
+def test_a_gradient_of_whole_numbers_takes_the_arguments_dtype():
+    class Step(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, dz):
+            return (dz > 0).long()
+
+    x = tg.ones(2, requires_grad=True)
+    Step.apply(x).sum().backward()
+    assert x.grad.dtype == tg.float32 and x.grad.tolist() == [1, 1]
+
+
+def test_a_result_in_memory_of_numpy_is_watched():
+    memory = np.array([1.0, 2.0])
+
+    class Given(Function):
+        @staticmethod
+        def forward(ctx, x):
+            out = tg.from_numpy(memory)
+            ctx.save_for_backward(out)
+            return out
+
+        @staticmethod
+        def backward(ctx, dz):
+            (out,) = ctx.saved_tensors
+            return out * dz
+
+    x = leaf(0.0, 0.0)
+    z = Given.apply(x).sum()
+    z.backward(retain_graph=True)
+    assert x.grad.tolist() == [1, 2]
+    memory[0] = 7.0
+    with pytest.raises(RuntimeError, match=r"its result .* behind tensorgrad's back"):
+        z.backward()
