@@ -89,7 +89,7 @@ def copied(group: Group, folder: Path) -> None:
         "also_copy": ["tensorgrad", "nn", "models", "pytest_tensorgrad.py", "run.py"],
         "do_not_mutate_patterns": [r"\braise\b"],
         "process_isolation": "forkserver",  # mutmut's own process has threads, of which a fork may inherit a lock
-        "timeout_constant": 4.0,  # seconds, times 15: a machine may be busy with other things
+        "timeout_constant": 8.0,  # seconds, times 15: a machine may be busy with other things
         "pytest_add_cli_args": ["-n", "0", "-p", "no:cacheprovider", "-m", "not slow"]
         + ["--deselect", "tests/ops/test_cases.py::test_every_primitive_has_a_row", "-k", "not hard_cases_together"],
         "pytest_add_cli_args_test_selection": [t if (ROOT / t).is_dir() else f"{t}.py" for t in tests],
