@@ -59,7 +59,7 @@ GROUPS = {
     "elementwise": Group(
         "ops/elementwise ops/arithmetic", "elementwise arithmetic", f"{OPERATIONS} ops/test_elementwise"
     ),
-    "matmul": Group("ops/matmul", "matmul products", OPERATIONS),
+    "matmul": Group("ops/matmul", "matmul products", f"{OPERATIONS} ops/test_matmul"),
     "convolution": Group("ops/convolution", "convolution", "nn/test_spatial"),
     "norms": Group("nn/normalization ops/normalization", "normalization", "nn/test_layers"),
     "optim": Group(

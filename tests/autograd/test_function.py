@@ -480,3 +480,21 @@ def test_a_result_in_memory_of_numpy_is_watched():
     memory[0] = 7.0
     with pytest.raises(RuntimeError, match=r"its result .* behind tensorgrad's back"):
         z.backward()
+
+
+def test_a_view_of_an_input_given_back_is_a_result_of_its_own():
+    class Last(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x[1:]
+
+        @staticmethod
+        def backward(ctx, dz):
+            return tg.cat([tg.zeros(1, dtype=dz.dtype), dz])
+
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = Last.apply(y)
+    z.add_(5)
+    assert z.tolist() == [7] and y.tolist() == [1, 2]
+    assert grad(z.sum(), x)[0].tolist() == [0, 1]
