@@ -13,7 +13,6 @@ from typing import Any
 
 from tensorgrad.backend import backend_of
 from tensorgrad.primitive import Bilinear, Primitive
-from tensorgrad.tensor import Tensor
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]  # top, bottom, left, right
@@ -165,8 +164,3 @@ class Conv2dWeightGrad(Bilinear):
         return backend_of(g).conv2d_input_grad(
             dz, g, self.input_size, self.stride, self.padding, self.dilation, self.groups
         )
-
-
-def conv2d(x: Tensor, w: Tensor, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Tensor:
-    """x * w with all settings spelled out; `tensorgrad.nn.functional.conv2d` takes the usual short forms."""
-    return Conv2d(stride, padding, dilation, groups)(x, w)

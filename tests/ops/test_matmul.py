@@ -11,7 +11,7 @@ import tensorgrad as tg
 
 A, B = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4) - 5
 U, V = np.array([1.0, -2.0, 3.0]), np.array([4.0, 0.5, 2.0])
-STACK, OTHER = np.arange(12.0).reshape(2, 2, 3), np.arange(18.0).reshape(2, 3, 3)
+STACK, OTHER = np.arange(24.0).reshape(2, 4, 3), np.arange(18.0).reshape(2, 3, 3)
 
 SAME: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "mm": (lambda tg, x, y: tg.mm(x, y), (A, B), A @ B),
