@@ -108,7 +108,7 @@ def test_a_second_backward_is_refused():
 
 def test_blocks_inside_of_each_other():
     x = tg.tensor([2.0], requires_grad=True)
-    before, seen = list(observers), []
+    seen = []
 
     def named(name):
         return saved_tensors_hooks(lambda x: seen.append(name) or x, lambda x: x)
@@ -120,7 +120,7 @@ def test_blocks_inside_of_each_other():
         x.exp()
     x.exp()
     assert seen == ["outer", "inner", "outer"]
-    assert observers == before
+    assert not [observer for observer in observers if observer.__module__ == "tensorgrad.saved"]
 
 
 class SineAndCosine(Primitive):

@@ -145,9 +145,8 @@ def test_hooks_on_saved_values_inside_of_a_part():
 
 def test_nothing_watches_afterwards():
     x = tg.ones(2, requires_grad=True)
-    before = list(observers)
     checkpoint(lambda x: checkpoint(lambda y: y.exp(), x) * x, x).sum().backward()
-    assert observers == before
+    assert not [observer for observer in observers if observer.__module__ == "tensorgrad.utils.checkpoint"]
 
 
 def test_an_argument_changed_in_place_is_noticed():
