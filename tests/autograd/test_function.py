@@ -10,6 +10,7 @@ import tensorgrad as tg
 from tensorgrad.autograd import Function, grad, jvp
 from tensorgrad.autograd.function import once_differentiable
 from tensorgrad.func import hessian
+from tensorgrad.primitive import observers
 
 
 class Cube(Function):
@@ -498,3 +499,20 @@ def test_a_view_of_an_input_given_back_is_a_result_of_its_own():
     z.add_(5)
     assert z.tolist() == [7] and y.tolist() == [1, 2]
     assert grad(z.sum(), x)[0].tolist() == [0, 1]
+
+
+def test_observers_see_it_as_one_application():
+    seen = []
+
+    def observe(node, inputs, outputs):
+        if repr(node) == "SumAndProduct":
+            seen.append((inputs, outputs))
+
+    x, y = leaf(1.0), leaf(2.0)
+    observers.append(observe)
+    try:
+        outs = SumAndProduct.apply(x, y, 10)
+    finally:
+        observers.remove(observe)
+    ((inputs, outputs),) = seen
+    assert [id(z) for z in (*inputs, *outputs)] == [id(z) for z in (x, y, *outs)]
