@@ -56,7 +56,7 @@ def test_what_it_says_of_itself_and_starting_anew():
     layer.reset_running_stats()
     assert layer.running_mean.tolist() == [0] * 3 and layer.running_var.tolist() == [1] * 3
     assert layer.num_batches_tracked.item() == 0
-    with pytest.raises(ValueError, match="BatchNorm1d: .*num_features"):
+    with pytest.raises(ValueError, match=r"BatchNorm1d: .*num_features"):
         nn.BatchNorm1d(-1)
 
 
