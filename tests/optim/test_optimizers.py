@@ -355,3 +355,12 @@ def test_a_network_trains_alike_on_every_device(make, device):
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-7)
     for found, expected in zip(parameters, expected_parameters):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam_keeps_the_largest_only_for_amsgrad(amsgrad):
+    w = tg.ones(2, requires_grad=True)
+    adam = tg.optim.Adam([w], amsgrad=amsgrad)
+    w.sum().backward()
+    adam.step()
+    assert set(adam.state[w]) == {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else [])}
