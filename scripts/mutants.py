@@ -55,7 +55,7 @@ GROUPS = {
         "shape splitting broadcasting",
         f"{OPERATIONS} ops/test_shapes test_inplace",
     ),
-    "reduction": Group("ops/reduction", "reduction", OPERATIONS),
+    "reduction": Group("ops/reduction", "reduction", f"{OPERATIONS} ops/test_reduction"),
     "elementwise": Group(
         "ops/elementwise ops/arithmetic", "elementwise arithmetic", f"{OPERATIONS} ops/test_elementwise"
     ),
