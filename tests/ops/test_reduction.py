@@ -60,6 +60,12 @@ def test_the_dtype_asked_for(name):
     assert found.dtype == tg.float64 and found.shape == (2,)
 
 
+def test_the_mean_of_nothing_has_the_shape_of_any_other(device):
+    nothing = tg.zeros(2, 0, 3, device=device)
+    for z, shape in ((nothing.mean(1), (2, 3)), (nothing.mean((0, 1), True), (1, 1, 3)), (nothing.mean(), ())):
+        assert z.shape == shape and bool(z.isnan().all())
+
+
 REFUSED: dict[str, tuple[type[Exception], Any, str]] = {
     "sum too far": (IndexError, lambda tg, x: x.sum(2), "sum: "),
     "max too far": (IndexError, lambda tg, x: x.max(2), "max: "),

@@ -84,6 +84,11 @@ def test_what_lies_in_order_is_not_copied():
     assert x.mT.contiguous().is_contiguous()
 
 
+def test_a_layout_that_the_library_chose_is_copied_by_view(device):
+    z = tg.tensor(X, device=device).mT * 1  # lies in memory as its factor does
+    assert z.view(2, 12).tolist() == X.swapaxes(1, 2).reshape(2, 12).tolist()
+
+
 def test_broadcast_shapes():
     assert tg.broadcast_shapes((2, 1), 3, (1,)) == (2, 3)
 

@@ -62,6 +62,15 @@ def test_a_run_that_goes_on_keeps_its_number_and_drops_what_it_is_behind(tmp_pat
     assert again.load()["step"] == 3
 
 
+def test_one_is_kept_and_what_a_killed_run_left_half_written_goes(tmp_path):
+    draft = tmp_path / ".001-000000001.0123abcd.replacing.safetensors"
+    draft.write_bytes(b"half")
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2):
+        checkpoints.save(state(step), step)
+    assert names(tmp_path) == ["001-000000002.safetensors"]
+
+
 def test_nothing_there_and_all_damaged(tmp_path):
     assert Checkpoints(tmp_path / "none").load() is None
     for step in (1, 2):
