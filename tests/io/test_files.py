@@ -14,6 +14,7 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.errors import DtypeError, OperandError
 from tensorgrad.io.errors import CheckpointError
+from tensorgrad.io.files import read_npz
 
 
 def back(value, folder):
@@ -334,6 +335,31 @@ def test_bfloat16_and_numbers_that_are_not_known(tmp_path, opened):
     found["w"] += 1
     with pytest.raises(CheckpointError, match=r"'w' in .* has the dtype F8_E4M3"):
         load(written("F8_E4M3", 1))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("dtype", ["u1", "?", "i1", ">f8", "f4"])
+def test_numpys_own_format(version, dtype, tmp_path):
+    """Of either version, numbers of one byte too; what follows the array is not touched."""
+    array = np.array([[1, 0, 2], [0, 3, 1]], dtype)
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array(file, array, version=version)
+        file.write(b"more")
+    found = tg.load(tmp_path / "a.npy")
+    assert found.tolist() == array.tolist() and found.dtype == array.dtype.newbyteorder("=")
+
+
+def test_an_archive_may_be_larger_than_what_any_may_unpack_to(tmp_path, monkeypatch):
+    """The limit grows with the file: only what was packed more tightly than numbers are is taken for a bomb."""
+    monkeypatch.setattr("tensorgrad.io.files._ROOM", 10)
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random(500))
+    assert tg.load(tmp_path / "a.npz")["x"].shape == read_npz(tmp_path / "a.npz")["x"].shape == (500,)
+    np.savez_compressed(tmp_path / "b.npz", x=np.zeros(500_000))
+    with pytest.raises(CheckpointError, match=r"b\.npz"):
+        tg.load(tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(CheckpointError, match=r"c\.npz"):
+        tg.load(tmp_path / "c.npz")
 
 
 @pytest.mark.oracle
