@@ -9,8 +9,8 @@ nn/ and models/; of the table of cases it holds the rows that the group names. W
 alone. What survives is printed with its change and judged in docs/reliability.md: either a test is missing, or the change makes
 no difference.
 
-mutmut changes no properties, no decorated functions and nothing outside of functions. Groups marked `fresh` have functions that
-run when the library is imported: there every mutant gets a process that imports it anew, which takes longer.
+mutmut changes no properties, no decorated functions and nothing outside of functions, and what runs while the library is imported
+runs unchanged. Comparisons with PyTorch that stand in the named files are run where it is installed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class Group:
     files: str
     rows: str = ""
     tests: str = ""
-    fresh: bool = False
 
 
 ENGINE = "test_tape test_tensor test_inplace test_modes test_autodiff autograd reliability/test_engine"
@@ -96,7 +95,6 @@ def copied(group: Group, folder: Path) -> None:
         + ["--deselect", "tests/ops/test_cases.py::test_every_primitive_has_a_row", "-k", "not hard_cases_together"],
         "pytest_add_cli_args_test_selection": [t if (ROOT / t).is_dir() else f"{t}.py" for t in tests],
     }
-    settings["forkserver_warmup"] = "none" if group.fresh else "collect"
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]  # JSON is TOML here
     (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + "\n[tool.mutmut]\n" + "".join(lines))
 
