@@ -44,7 +44,9 @@ OPERATIONS = "test_tensor test_methods ops/test_arrays ops/test_kinks"
 GROUPS = {
     "tensor": Group("tensor storage", "", f"{ENGINE} test_interop test_printing"),
     "modes": Group("mode saved anomaly utils/checkpoint", "", f"{ENGINE} utils test_func test_threads"),
-    "function": Group("autograd/function", "function", "autograd reliability/test_engine test_modes test_func"),
+    "function": Group(
+        "autograd/function autograd/function_call", "function", "autograd reliability/test_engine test_modes test_func"
+    ),
     "forward": Group("autograd/forward_ad autograd/functional", "", "test_func test_autodiff autograd"),
     "indexing": Group(
         "ops/indexing", "indexing picking scatter inplace", f"{OPERATIONS} ops/test_indexing_at_random test_inplace"
