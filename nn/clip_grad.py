@@ -37,9 +37,8 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     """Scale all gradients by max_norm / (total_norm + 1e-6), if that makes them smaller."""
     for g in _gradients(parameters):
         share = (float(max_norm) / (total_norm + 1e-6)).clamp_max(1.0)
+        g.storage.written("clip_grad_norm_")
         g.array *= share.to(g.device, g.dtype).array  # no look at the number, so that a GPU need not be waited for
-        g.storage.version += 1
-        g.storage.writer = "clip_grad_norm_"
 
 
 def clip_grad_norm_(
@@ -66,9 +65,8 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Bring every value of every gradient into [-clip_value, clip_value]."""
     for g in _gradients(parameters):
+        g.storage.written("clip_grad_value_")
         g.array[...] = backend_of(g.array).clamp(g.array, -float(clip_value), float(clip_value))
-        g.storage.version += 1
-        g.storage.writer = "clip_grad_value_"
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

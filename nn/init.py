@@ -45,9 +45,8 @@ def _draw(tensor: Tensor, kind: str, factor: float, shift: float, generator: Gen
     array = tensor.array
     if isinstance(array, numpy.ndarray) and array.flags.c_contiguous and array.dtype.char in "fd" and tensor.is_leaf:
         if mode.recorder is None:  # straight into the memory: of a large network's weights there is no second copy
+            tensor.storage.written("init")
             stream.fill(array, kind, factor, shift)
-            tensor.storage.version += 1
-            tensor.storage.writer = "init"
             return tensor
     draw = stream.uniform if kind == "random" else stream.normal
     values = draw(tensor.shape, tensor.dtype, tensor.device)

@@ -212,9 +212,8 @@ class Module(Tree):
                 ready.extend((x, convert(x)) for x in held)
         for x, converted in ready:
             if converted.array is not x.array:
+                x.storage.written("Module.to")  # a graph recorded before must not go on with the new values
                 x.array = converted.array
-                x.storage.version += 1  # a graph recorded before must not go on with the new values
-                x.storage.writer = "Module.to"
         return self
 
     def float(self: _Self) -> _Self:

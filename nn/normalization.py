@@ -70,13 +70,8 @@ def _by_batch(
 
 def move_running(running: Tensor, value: Any, momentum: float, operation: str, factor: float = 1.0) -> None:
     """running = (1 - momentum) running + momentum factor value, in place and outside of the tape."""
+    running.storage.written(operation)
     backend_of(running.array).move_running(running.array, value, float(momentum), factor)
-    _changed(running, operation)
-
-
-def _changed(x: Tensor, operation: str) -> None:
-    x.storage.version += 1
-    x.storage.writer = operation
 
 
 def _by_running(
@@ -197,8 +192,8 @@ class _BatchNorm(NormBase):
             z = _by_batch(norm, input, self.running_mean, self.running_var, self.weight, self.bias, momentum)
         else:
             z = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
+        seen.storage.written("batch_norm")
         seen.array += 1
-        _changed(seen, "batch_norm")
         return z
 
 

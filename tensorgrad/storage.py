@@ -35,6 +35,11 @@ class Storage:
         self.views: list[weakref.ref[Tensor]] = []  # in order of creation, so that a parent comes before its views
         self.lent: list[tuple[numpy.ndarray, int]] | None = None
 
+    def written(self, writer: str) -> None:
+        """Its values change. To be told before the first of them does: what is interrupted has changed them too."""
+        self.version += 1
+        self.writer = writer
+
     def add_view(self, view: Tensor) -> None:
         """Remember a view; the dead ones are swept out whenever the list has doubled."""
         views = self.views

@@ -72,9 +72,10 @@ class Tensor(Methods):
     __array_priority__ = 1000
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        source = None
         if not is_array(data):
             if isinstance(data, Tensor):
-                data = data.array
+                source, data = data, data.array
             elif isinstance(data, (list, tuple, numpy.generic)):
                 data = numpy.asarray(data, None if isinstance(data, numpy.generic) else get_default_dtype())
             else:
@@ -86,6 +87,8 @@ class Tensor(Methods):
         self.node = None
         self.extra = None
         self._grad = None
+        if source is not None:  # on its memory: a change of one is noticed by who saved the other
+            self.make_extra().storage = source.storage
         if requires_grad:
             self.requires_grad = True
 
@@ -353,6 +356,13 @@ class Tensor(Methods):
         Tensor.__init__(z, backend_of(self.array).copy(self.array), self.tracked)
         if self._grad is not None:
             z._grad = Tensor(backend_of(self._grad.array).copy(self._grad.array))
+        return z
+
+    def __copy__(self) -> Tensor:
+        if self.node is not None:
+            raise GraphError("copy: only leaves (made by the user) can be copied; use .clone(), or .detach()")
+        z = type(self).__new__(type(self))
+        Tensor.__init__(z, self, self.tracked)
         return z
 
     def __reduce__(self) -> Any:

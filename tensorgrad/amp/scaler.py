@@ -133,11 +133,10 @@ class GradScaler:
                 by_device.setdefault(p._grad.device, []).append(p._grad)
         for device, gradients in by_device.items():
             scale = self._scale_on(device).array
+            for g in gradients:
+                g.storage.written("GradScaler.unscale_")
             with without_warnings():
                 seen.finite.append(backend_of(scale).unscale([g.array for g in gradients], scale))
-            for g in gradients:
-                g.storage.version += 1
-                g.storage.writer = "GradScaler.unscale_"
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """optimizer.step(), after unscale_ where that was not called; skipped (None) where a gradient is not finite."""

@@ -82,7 +82,7 @@ def backward(
                     hook(place)
     for x in [] if inputs is None else listed(inputs):
         if x.node is not None and x.node in arrived:
-            _accumulate(x, arrived[x.node])
+            _accumulate(x, arrived.pop(x.node))  # given once, however often it is named
 
 
 def _accumulate(leaf: Tensor, dz: Any) -> None:
@@ -94,9 +94,8 @@ def _accumulate(leaf: Tensor, dz: Any) -> None:
         elif grad is None:
             leaf._grad = wrap(dz)
         else:
+            grad.storage.written("backward")
             grad.array += dz
-            grad.storage.version += 1
-            grad.storage.writer = "backward"
 
 
 def grad(

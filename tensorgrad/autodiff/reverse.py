@@ -15,7 +15,7 @@ from tensorgrad.anomaly import explain_error, refuse_changed, refuse_nan
 from tensorgrad.backend import array_types, backend_of, without_warnings
 from tensorgrad.gradient_hooks import run_hooks
 from tensorgrad.mode import mode
-from tensorgrad.primitive import Freed, NodeExtra, Output, Primitive, sum_to
+from tensorgrad.primitive import Freed, Lent, NodeExtra, Output, Primitive, sum_to
 from tensorgrad.primitive.saved import saved_arrays, saved_tensors
 from tensorgrad.tensor import Tensor
 
@@ -73,18 +73,21 @@ def run_backward(
                     grads = node.vjp(_as_tensors(dz), *saved_tensors(node))
                 else:
                     grads = node.vjp(dz, *saved_arrays(node))
+                shared = dz
                 if type(grads) is not tuple:
-                    grads = (grads,)
+                    if type(grads) is Lent:
+                        shared = Lent
+                    grads = tuple(grads) if shared is Lent else (grads,)
                 if node.broadcasts and node.shapes is not None:
                     grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
                 if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
                     node.saved = freed
                     if node.state:
                         node.free(freed)
-                send(node.parents, grads, dz)
+                send(node.parents, grads, shared)
             for place, dz in pending.items():  # the leaves
                 if isinstance(place, Tensor) and place.extra is not None and place.extra.hooks:
-                    dz = run_hooks(place.extra.hooks, dz, create_graph)
+                    dz = _own(run_hooks(place.extra.hooks, dz, create_graph))  # the hooks may keep theirs
                 arrived[place] = dz
     finally:
         mode.recording, mode.autocast = recording, casting
@@ -181,6 +184,8 @@ def _is_shared(g: Any, dz: Any, grads: Sequence[Any]) -> bool:
     to another input too, or one value for many places (as broadcasting does)."""
     if type(g) not in array_types:
         return False
+    if dz is Lent:
+        return True
     # a broadcast array has strides of 0 or, from NumPy, cannot be written; CuPy's flags do not tell
     if 0 in g.strides or not getattr(g.flags, "writeable", True) or sum(g is other for other in grads) > 1:
         return True

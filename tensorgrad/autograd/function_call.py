@@ -11,7 +11,7 @@ from tensorgrad.errors import GraphError, OperandError, ShapeError
 from tensorgrad.mode import mode
 from tensorgrad.ops.inplace import refresh_views
 from tensorgrad.ops.operands import cast
-from tensorgrad.primitive import Output, Primitive
+from tensorgrad.primitive import Lent, Output, Primitive
 from tensorgrad.primitive.refusals import refuse_changed, refuse_changed_by_numpy
 from tensorgrad.primitive.tangents import give_tangent, note_levels
 from tensorgrad.saved import Packed, packed
@@ -93,7 +93,7 @@ class FunctionCall(Primitive):
                 raise ShapeError(f"{name}.backward: gradient {position} has shape {g.shape}; the argument has {shape}")
             g = cast(g, dtype) if is_floating(dtype) else g  # as PyTorch does
             found.append(g.array if arrays else g)
-        return tuple(found)
+        return Lent(found)
 
     def jvp(self, *dxs: Any) -> Any:
         return self.function.jvp(self.context, *dxs)

@@ -129,6 +129,8 @@ class _Walk:
 def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any:
     """The nested value of a skeleton and its arrays."""
     tensors: dict[tuple[str, str], Any] = {}
+    first: dict[str, Tensor] = {}  # on the memory of each array
+    bare: set[str] = set()
     keys = Keys()
 
     def array_of(name: Any) -> numpy.ndarray:
@@ -137,10 +139,17 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
         return arrays[name]
 
     def tensor(kind: str, name: Any) -> Any:
-        if (kind, str(name)) not in tensors:
-            array = array_of(name)
-            tensors[kind, str(name)] = Tensor(array, requires_grad=kind == "$parameter" and array.dtype.kind == "f")
-        return tensors[kind, str(name)]
+        array = array_of(name)
+        if (kind, name) not in tensors:
+            z = Tensor(first.get(name, array), requires_grad=kind == "$parameter" and array.dtype.kind == "f")
+            tensors[kind, name] = z
+            first.setdefault(name, z)
+        return tensors[kind, name]
+
+    def numpys(name: Any) -> numpy.ndarray:
+        array = array_of(name)
+        bare.add(name)
+        return array
 
     def safe(key: Any) -> Any:
         if not keys.is_safe(key):
@@ -152,7 +161,7 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
     readers: dict[str, Callable[[Any], Any]] = {
         "$tensor": lambda name: tensor("$tensor", name),
         "$parameter": lambda name: tensor("$parameter", name),
-        "$array": array_of,
+        "$array": numpys,
         "$tuple": lambda items: tuple(visit(x) for x in items),
         "$set": lambda items: {safe(visit(x)) for x in items},
         "$dict": lambda pairs: {safe(visit(key)): visit(x) for key, x in pairs},
@@ -174,7 +183,10 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
         return {key: visit(x) for key, x in part.items()}
 
     try:
-        return visit(skeleton)
+        value = visit(skeleton)
+        for name in bare & first.keys():
+            first[name].shared_with_numpy()
+        return value
     except (TypeError, ValueError, RecursionError, binascii.Error) as error:
         if isinstance(error, CheckpointError):
             raise

@@ -57,6 +57,7 @@ class _Tensors:
         self.origin = origin
         self._later: list[Callable[[], None]] = []
         self._held: dict[int, int] = {}  # bytes of each storage, by its id
+        self._first: dict[int, Tensor] = {}  # on the bytes of each storage
         self._wanted = 0  # bytes of the copies
 
     def names(self) -> dict[str, Any]:
@@ -82,7 +83,7 @@ class _Tensors:
     def parameter(self, data: Any, requires_grad: Any = True, *_: Any) -> Tensor:
         if not isinstance(data, Tensor):
             raise CheckpointError(f"load: a Parameter in {self.origin} is made of no Tensor; it is damaged")
-        return Tensor(data.array, requires_grad=bool(requires_grad) and data.array.dtype.kind == "f")
+        return Tensor(data, requires_grad=bool(requires_grad) and data.array.dtype.kind == "f")
 
     def _make(self, storage: Any, kind: Kind, offset: Any, shape: Any, strides: Any, requires_grad: Any) -> Tensor:
         if not isinstance(storage, Storage):
@@ -92,10 +93,13 @@ class _Tensors:
         count = self._check(values.size, offset, shape, strides)
         plain = kind.dtype if kind.dtype != BFLOAT16 else numpy.dtype(numpy.float32)
         if values.dtype == plain and strides == _in_order(shape):
-            array = values[offset : offset + count].reshape(shape)
+            z = Tensor(values[offset : offset + count].reshape(shape))
+            first = self._first.setdefault(id(storage), z)
+            if first is not z:  # a change of one, in place, is noticed by who saved the other
+                z.make_extra().storage = first.storage
         else:
-            array = self._converted(values[offset:], kind, plain, shape, strides)
-        return Tensor(array, requires_grad=bool(requires_grad) and array.dtype.kind == "f")
+            z = Tensor(self._converted(values[offset:], kind, plain, shape, strides))
+        return z.requires_grad_(bool(requires_grad) and z.array.dtype.kind == "f")
 
     def _check(self, available: int, offset: Any, shape: Any, strides: Any) -> int:
         """The number of values, where they all lie inside of the storage and none twice."""

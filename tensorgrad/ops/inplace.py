@@ -54,9 +54,8 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
     value = z.array
     if backend_of(value).may_share_memory(value, x.array):  # CuPy, unlike NumPy, does not look out for an overlap
         value = backend_of(value).copy(value)
+    storage.written(operation)
     x.array[...] = value
-    storage.version += 1
-    storage.writer = operation
     if not recorded:
         for observer in write_observers:
             observer(x, z, operation)
@@ -208,6 +207,6 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     else:  # no need to copy the rest
         check_writable(part, operation)
         shared = backend_of(x.array).may_share_memory(x.array, value.array)
-        part.array[found.arrays] = backend_of(x.array).copy(value.array) if shared else value.array
-        part.storage.version += 1
-        part.storage.writer = operation
+        values = backend_of(x.array).copy(value.array) if shared else value.array
+        part.storage.written(operation)
+        part.array[found.arrays] = values

@@ -148,10 +148,9 @@ class LBFGS(Optimizer):
         """w = start + t d"""
         offset = 0
         for p, w in zip(self.param_groups[0]["params"], start):
+            p.storage.written("LBFGS.step")
             p.array[...] = w + t * backend_of(w).reshape(d[offset : offset + w.size], w.shape)
             offset += w.size
-            p.storage.version += 1
-            p.storage.writer = "LBFGS.step"
 
     def _move(self, d: Any, t: float) -> None:
         self._place([p.array for p in self.param_groups[0]["params"]], d, t)

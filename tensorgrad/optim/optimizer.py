@@ -109,10 +109,8 @@ class Optimizer:
             for group in self.param_groups:
                 for p in group["params"]:
                     if p._grad is not None:
+                        p.storage.written(f"{type(self).__name__}.step")
                         self._update(p.array, p._grad.array, group, self.state[p])
-                        storage = p.storage
-                        storage.version += 1
-                        storage.writer = f"{type(self).__name__}.step"
         return loss
 
     def _update(self, w: Any, dw: Any, group: Group, state: dict[str, Any]) -> None:

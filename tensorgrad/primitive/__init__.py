@@ -22,7 +22,7 @@ tape_backend.py  the backend of Tensors, where every primitive is found by its n
 """
 
 from tensorgrad.primitive.linear import Bilinear, Linear, View, sum_to
-from tensorgrad.primitive.node import NodeExtra, Output, Primitive, alone, observers
+from tensorgrad.primitive.node import Lent, NodeExtra, Output, Primitive, alone, observers
 from tensorgrad.primitive.refusals import check_floating
 from tensorgrad.primitive.saved import Deferred, Freed
 from tensorgrad.primitive.tangents import open_levels
@@ -32,6 +32,7 @@ __all__ = [
     "Bilinear",
     "Deferred",
     "Freed",
+    "Lent",
     "Linear",
     "NodeExtra",
     "Output",

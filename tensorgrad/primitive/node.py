@@ -28,6 +28,12 @@ _order = itertools.count(-1, -1)
 _new_tensor = object.__new__
 
 
+class Lent(tuple):  # type: ignore[type-arg]
+    """Cotangents that a rule gives and others may hold, a user's backward above all: who keeps one makes a copy."""
+
+    __slots__ = ()
+
+
 class NodeExtra:
     """What few nodes have: values saved after a change in place, a shared output, tangents."""
 

@@ -9,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 import safetensors.numpy
+from torch_bytes import items, tensor, zipped
 
 import tensorgrad as tg
 from tensorgrad import nn
@@ -372,3 +373,35 @@ def test_pytorch_reads_what_is_saved(tmp_path):
     theirs = torch.nn.Conv2d(2, 3, 3)
     theirs.load_state_dict(safetensors.torch.load_file(tmp_path / "a"))
     np.testing.assert_array_equal(theirs.weight.detach().numpy(), layer.weight.detach().numpy())
+
+
+# two names for one memory
+
+
+def loaded_of_pytorch(folder):
+    found = tg.load(io.BytesIO(zipped(items(a=tensor(), b=tensor(offset=3, shape=(3,), strides=(1,))))))
+    return found["a"], found["b"]
+
+
+def loaded_of_ours(folder):
+    x = tg.ones(3)
+    tg.save({"a": x, "b": nn.Parameter(x)}, folder / "a")
+    found = tg.load(folder / "a")
+    return found["a"], found["b"].detach()
+
+
+def loaded_with_numpy(folder):
+    x = tg.ones(3)
+    tg.save({"a": x.array, "b": x}, folder / "a")
+    found = tg.load(folder / "a")
+    return found["a"], found["b"]
+
+
+@pytest.mark.parametrize("loaded", [loaded_of_pytorch, loaded_of_ours, loaded_with_numpy])
+def test_what_was_saved_with_one_memory_notices_changes_when_it_is_loaded(tmp_path, loaded):
+    a, b = loaded(tmp_path)
+    assert np.shares_memory(np.asarray(a), b.array)
+    z = (b * tg.ones(3, requires_grad=True)).sum()
+    a[...] = 9.0
+    with pytest.raises(RuntimeError, match=r"changed in place|behind tensorgrad's back"):
+        z.backward()
