@@ -312,12 +312,15 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+FLOATS = ["float32", "float64", "float16", "bfloat16"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_dtype_never_creeps_in_layers(name, dtype):
     make, shape = LAYERS[name]
     layer = make().to(getattr(tg, dtype))
-    x = tg.randn(*shape, dtype=getattr(tg, dtype), requires_grad=True)
+    x = tg.randn(*shape).to(getattr(tg, dtype)).requires_grad_()
     for training in (True, False):
         layer.train(training)
         y = layer(x)
@@ -332,6 +335,44 @@ def test_dtype_never_creeps_in_layers(name, dtype):
             assert str(value.grad.dtype).endswith(dtype), key
 
 
+POSITIVE, CLASSES = tg.tensor([[0.2, 0.8], [0.6, 0.4]]), tg.tensor([1, 0])
+SIGNS = tg.tensor([[1.0, -1.0], [-1.0, 1.0]])
+F = nn.functional
+LOSSES = {
+    "cross_entropy": lambda x: F.cross_entropy(x, CLASSES),
+    "cross_entropy, weights": lambda x: F.cross_entropy(
+        x, CLASSES, weight=POSITIVE[0].to(x.dtype), label_smoothing=0.1
+    ),
+    "cross_entropy, ignored": lambda x: F.cross_entropy(x, CLASSES, ignore_index=0),
+    "cross_entropy, probabilities": lambda x: F.cross_entropy(x, POSITIVE.to(x.dtype)),
+    "nll_loss": lambda x: F.nll_loss(x, CLASSES),
+    "mse_loss": lambda x: F.mse_loss(x, POSITIVE.to(x.dtype)),
+    "l1_loss": lambda x: F.l1_loss(x, POSITIVE.to(x.dtype)),
+    "smooth_l1_loss": lambda x: F.smooth_l1_loss(x, POSITIVE.to(x.dtype)),
+    "huber_loss": lambda x: F.huber_loss(x, POSITIVE.to(x.dtype)),
+    "binary_cross_entropy": lambda x: F.binary_cross_entropy(x.sigmoid(), POSITIVE.to(x.dtype)),
+    "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(x, POSITIVE.to(x.dtype)),
+    "kl_div": lambda x: F.kl_div(x, POSITIVE.to(x.dtype), reduction="batchmean"),
+    "soft_margin_loss": lambda x: F.soft_margin_loss(x, SIGNS.to(x.dtype)),
+    "hinge_embedding_loss": lambda x: F.hinge_embedding_loss(x, SIGNS.to(x.dtype)),
+    "multi_margin_loss": lambda x: F.multi_margin_loss(x, CLASSES),
+    "cosine_embedding_loss": lambda x: F.cosine_embedding_loss(x, POSITIVE.to(x.dtype), SIGNS[0].to(x.dtype)),
+    "triplet_margin_loss": lambda x: F.triplet_margin_loss(x, POSITIVE.to(x.dtype), SIGNS.to(x.dtype)),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_dtype_never_creeps_in_losses(name, dtype):
+    x = tg.tensor([[0.3, -0.2], [0.7, 0.9]]).to(getattr(tg, dtype)).requires_grad_()
+    loss = LOSSES[name](x)
+    loss.backward()
+    assert loss.dtype == x.dtype == x.grad.dtype
+    other = tg.tensor([[0.3, -0.2], [0.7, 0.9]], dtype=tg.float64, requires_grad=True)
+    expected = LOSSES[name](other)
+    assert abs(float(loss.item()) - expected.item()) <= 0.03 * (1 + abs(expected.item()))
+
+
 OPTIMIZERS = {
     "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
     "Adam": {"amsgrad": True, "weight_decay": 0.1},
@@ -339,7 +380,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_dtype_never_creeps_in_optimizers(name, dtype):
     kind = getattr(tg, dtype)
