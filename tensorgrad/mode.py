@@ -65,17 +65,25 @@ def _enter(block: Any, before: tuple[bool, bool]) -> None:
     mode.blocks.append((block, before))
 
 
-def _leave(block: Any) -> None:
-    """What was on around the block is on again; where a generator was left out of turn, when the blocks inside are left."""
+def _leave(block: Any, exception: tuple[Any, ...]) -> None:
+    """What was on around the block is on again; where a generator was left out of turn, when the blocks inside are left.
+
+    An error that leads out of the block has left all that are inside, also one whose end Ctrl-C has cut off.
+    """
     blocks = mode.blocks
     if blocks and blocks[-1][0] is block:
         mode.recording, mode.inference = blocks.pop()[1]
         return
     for position in range(len(blocks) - 2, -1, -1):
-        if blocks[position][0] is block:
+        if blocks[position][0] is not block:
+            continue
+        if exception[0] in (None, GeneratorExit):
             blocks[position + 1] = blocks[position + 1][0], blocks[position][1]
             del blocks[position]
-            return
+        else:
+            mode.recording, mode.inference = blocks[position][1]
+            del blocks[position:]
+        return
     # entered in another thread, by a generator that is closed in this one: nothing is on here because of it
 
 
@@ -134,7 +142,7 @@ class set_grad_enabled:
         mode.recording = self._enabled
 
     def __exit__(self, *exception: Any) -> None:
-        _leave(self)
+        _leave(self, exception)
 
     def __call__(self, function: _Function) -> _Function:
         mode.recording, mode.inference = self._before  # as a decorator it has no effect until the function is called
@@ -157,7 +165,7 @@ class _GradMode:
         mode.inference = self.inference
 
     def __exit__(self, *exception: Any) -> None:
-        _leave(self)
+        _leave(self, exception)
 
     def __call__(self, function: _Function) -> _Function:
         return _around(function, type(self))  # type: ignore[no-any-return]

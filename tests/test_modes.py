@@ -226,6 +226,15 @@ def test_blocks_that_are_left_out_of_turn():
     assert recorded()
 
 
+def test_a_block_whose_end_was_cut_off_is_left_with_the_one_around_it():
+    """Ctrl-C that comes when a block ends keeps it from ending."""
+    for block in (tg.no_grad, tg.enable_grad):
+        with pytest.raises(KeyboardInterrupt), block():
+            tg.inference_mode().__enter__()
+            raise KeyboardInterrupt
+        assert recorded()
+
+
 def test_one_block_for_several_threads():
     """Each thread gets back what was on in it."""
     block, turns, found = tg.no_grad(), threading.Barrier(2), {}
