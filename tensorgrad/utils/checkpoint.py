@@ -50,12 +50,14 @@ class _Part:
         self.rng_state = get_rng_state() if preserve else None
         self.casting = mode.autocast
         self.kinds: list[str] = []
+        self.inputs: list[list[Any]] = []  # of each node, see _states
         self.values: dict[int, tuple[list[Any], list[Any]]] = {}
 
-    def strip(self, node: Primitive) -> None:
+    def strip(self, node: Primitive, inputs: tuple[Any, ...]) -> None:
         """Take from a new node what it saved."""
         node.free(_Recomputed(self, len(self.kinds)))
         self.kinds.append(node.name)
+        self.inputs.append(_states(inputs))
 
     def values_of(self, index: int, node: Primitive) -> tuple[list[Any], list[Any]]:
         if index not in self.values:
@@ -64,11 +66,17 @@ class _Part:
 
     def _run_again(self) -> None:
         twins: list[Primitive] = []
+        states: list[list[Any]] = []
+
+        def watch(node: Primitive, inputs: tuple[Any, ...]) -> None:
+            twins.append(node)
+            states.append(_states(inputs))
+
         now = None if self.rng_state is None else get_rng_state()
         if self.rng_state is not None:
             set_rng_state(self.rng_state)
         try:
-            with enable_grad(), same_autocast(self.casting), _Watch(twins.append):
+            with enable_grad(), same_autocast(self.casting), _Watch(watch):
                 result = self.function(
                     *[_again(x) for x in self.args], **{k: _again(x) for k, x in self.kwargs.items()}
                 )
@@ -86,10 +94,21 @@ class _Part:
                 f"{len(self.kinds)}, the first difference at operation {place}; it must do the same every time (no choice by "
                 "random numbers or by what has changed since)"
             )
+        for twin, state_then, state_now in zip(twins, self.inputs, states):
+            if state_then != state_now:
+                raise GraphError(
+                    f"checkpoint: {twin.name}: a value that the part is computed again from was changed in place since, or through "
+                    "NumPy; change a .clone() instead, after backward"
+                )
         for index, twin in enumerate(twins):
             state = [getattr(twin, name, None) for name in twin.state]
             self.values[index] = (twin.saved if type(twin.saved) is list else twin.saved.restore(twin), state)
         del result
+
+
+def _states(inputs: tuple[Any, ...]) -> list[Any]:
+    """How often each input was changed, and where NumPy has it a checksum: two runs are alike if these are."""
+    return [(x._version, x.storage.sum_of(x.array) if x.is_lent else None) for x in inputs if isinstance(x, Tensor)]
 
 
 def _again(x: Any) -> Any:
@@ -99,9 +118,12 @@ def _again(x: Any) -> Any:
     return x.alias(None if x.extra is None else x.extra.tangents)
 
 
+_Watcher = Callable[[Primitive, "tuple[Any, ...]"], None]
+
+
 class _Watchers(threading.local):
     def __init__(self) -> None:
-        self.stack: list[Callable[[Primitive], None]] = []
+        self.stack: list[_Watcher] = []
 
 
 _watchers = _Watchers()
@@ -112,7 +134,7 @@ _lock = lock()
 class _Watch:
     """Inside, and in this thread, the innermost watcher is told of every node that is recorded."""
 
-    def __init__(self, watcher: Callable[[Primitive], None]) -> None:
+    def __init__(self, watcher: _Watcher) -> None:
         self.watcher = watcher
 
     def __enter__(self) -> None:
@@ -134,7 +156,7 @@ class _Watch:
 
 def _observe(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
     if _watchers.stack and is_recorded(primitive, outputs):
-        _watchers.stack[-1](primitive)
+        _watchers.stack[-1](primitive, inputs)
 
 
 def checkpoint(
@@ -153,7 +175,8 @@ def checkpoint(
     preserve_rng_state  draw the same random numbers the second time (dropout)
     context_fn          gives two context managers, for the first run and for the second
 
-    The function must do the same operations both times; GraphError in backward if it does not. A change of state (batch
+    The function must do the same operations both times, on the same values; GraphError in backward if it does not, also where
+    an argument or a weight was changed in place since. A change of state (batch
     norm's running statistics) happens twice, as in PyTorch.
 
     >>> import tensorgrad

@@ -193,3 +193,44 @@ def test_sequential(segments):
         np.testing.assert_array_equal(a.grad, b.grad)
     with pytest.raises(ValueError, match="segments"):
         checkpoint_sequential(kept, 8, y)
+
+
+def stepped(x, w):
+    w.grad = tg.ones(3)
+    tg.optim.SGD([w], lr=0.1).step()
+
+
+CHANGES_SINCE = {
+    "an argument": lambda x, w: x.mul_(2.0),
+    "a view of it": lambda x, w: x.data[1:].zero_(),
+    "a weight": lambda x, w: w.mul_(2.0),
+    "a weight's data": lambda x, w: setattr(w, "data", tg.zeros(3)),
+    "a step of an optimizer": stepped,
+    "through NumPy": lambda x, w: w.detach().numpy().fill(5.0),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES_SINCE)
+def test_a_part_is_not_computed_again_from_other_values(how):
+    """Nothing saved was changed, for nothing was saved; but what it would be computed from again."""
+    x, w = tg.ones(3, requires_grad=True), tg.ones(3, requires_grad=True)
+    w.detach().numpy()  # NumPy had it before
+    z = checkpoint(lambda x: (x.exp() * w.exp()).sin().sum(), x)
+    with tg.no_grad():
+        CHANGES_SINCE[how](x, w)
+    with pytest.raises(RuntimeError, match=r"checkpoint: exp: a value .* was changed in place since"):
+        z.backward()
+
+
+def test_what_a_part_changes_itself_is_no_change():
+    x = tg.ones(3, requires_grad=True)
+
+    def part(x):
+        y = x * 2.0
+        y.mul_(3.0)
+        y[0].add_(1.0)
+        return y.sum()
+
+    for _ in range(2):
+        checkpoint(part, x).backward()
+    assert x.grad.tolist() == [12, 12, 12]
