@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from tensorgrad.errors import ArgumentError
 from tensorgrad.io import files
-from tensorgrad.io.atomic import remove_drafts
+from tensorgrad.io.atomic import remove_drafts, replacing
 from tensorgrad.io.errors import CheckpointError
 
 _NAME = re.compile(r"(\d{3,})-(\d{9,})\.safetensors")
@@ -47,6 +48,24 @@ class Checkpoints:
         self.warn = warn
         self._run = 0  # known at the first save or load
         self._tidy = False
+
+    def prepare(self) -> None:
+        """Where the folder is there already, try to write there, so that what is wrong is known before the training.
+
+        Raises OSError, whose text says what to do.
+        """
+        if not os.path.lexists(self.folder):
+            return
+        if not self.folder.is_dir():
+            raise FileExistsError(
+                errno.EEXIST,
+                "the checkpoints need a folder here, but there is a file; move it away, or choose another folder for the run",
+                str(self.folder),
+            )
+        probe = self.folder / "writable"
+        with replacing(probe) as draft:
+            draft.touch()
+        probe.unlink()
 
     def save(self, state: Mapping[str, Any], step: int) -> None:
         """Write a state (see `tensorgrad.io.files.save`) after so many steps, then remove what is too old.

@@ -135,6 +135,7 @@ class Job:
     def _run(self) -> Evaluation:
         begun = time.perf_counter()
         self.folder.prepare()
+        self.checkpoints.prepare()
         state = self._found_state() if self.resume else None
         manual_seed(self.seed)
         splits = load_splits(self.recipe, self.data_dir)
@@ -291,7 +292,7 @@ class Job:
             draw()
         except ImportError as error:
             self.progress.say(f"{name} was not drawn ({error}): pip install 'tapegrad[viz]' brings what it needs")
-        except (OSError, GraphvizError) as error:  # a picture less is no reason to lose the run
+        except (OSError, GraphvizError, UnicodeError) as error:  # a picture less is no reason to lose the run
             self.progress.say(f"{name} was not drawn: {error}")
 
     # what it says

@@ -54,8 +54,13 @@ class Progress:
         if self.quiet:
             return
         self._spoken = time.monotonic()
-        self.stream.write(self._erase() + text + "\n")
+        self.stream.write(self._erase() + self._writable(text) + "\n")
         self.stream.flush()
+
+    def _writable(self, text: str) -> str:
+        """The text as the stream can write it: the name of a folder may hold letters that it does not know."""
+        encoding = self.stream.encoding or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def close(self) -> None:
         """Take the live line away."""

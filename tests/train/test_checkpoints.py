@@ -151,6 +151,41 @@ def test_a_folder_that_vanishes(tmp_path):
         checkpoints.save(state(2), 2)
 
 
+def test_a_file_in_the_place_of_the_checkpoints_is_told_before_the_training(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").write_text("notes")
+    assert cli.main([*TRAIN, "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "the checkpoints need a folder here, but there is a file; move it away" in told.err
+    assert "epoch" not in told.out.replace("2 epochs on cpu", "")
+    assert names(tmp_path / "run") == ["checkpoints"]
+    assert (tmp_path / "run" / "checkpoints").read_text() == "notes"
+
+
+def test_checkpoints_that_cannot_be_written_are_told_before_the_training(tmp_path, monkeypatch):
+    def refused(handle):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.prepare()
+    assert names(tmp_path) == []
+    (tmp_path / "checkpoints").mkdir()
+    checkpoints.prepare()
+    assert names(tmp_path / "checkpoints") == []
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OSError, match=r"Read-only file system.*choose a folder that can be written to"):
+        checkpoints.prepare()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are Linux's")
+def test_a_folder_whose_name_is_no_unicode(tmp_path, capsys):
+    """What is written for others, who may not take such a name, is no reason to lose the run."""
+    folder = os.path.join(str(tmp_path), "run\udcff")
+    assert cli.main([*TRAIN, "--out", folder]) == 0
+    assert "model.safetensors" in os.listdir(folder)
+    capsys.readouterr()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_to(tmp_path):
     checkpoints = Checkpoints(tmp_path)
