@@ -274,6 +274,7 @@ def _serve(pipe: Any, inherited: Any, fetcher: Any, info: WorkerInfo, init_fn: C
     if inherited is not None:
         inherited.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the parent's, which may only take a note of it
     threadpoolctl.threadpool_limits(1)  # there is a process for each core already
     engine.seed_process(np.random.SeedSequence(info.seed))
     failure = _enter(info, init_fn)

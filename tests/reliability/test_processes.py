@@ -169,6 +169,35 @@ go.set(); thread.join()
     assert out == ["0"]
 
 
+@posix
+def test_a_worker_that_is_told_to_end_does_so_though_the_training_only_takes_a_note():
+    """SIGTERM stops a training between two steps; a forked worker inherited that, and went on."""
+    out = program("""
+import os, signal, time
+from tensorgrad.data import DataLoader
+from tensorgrad.train import StopOnSignal
+
+class Slow:
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(20)
+        return index
+
+with StopOnSignal() as stop:
+    begun, seen = time.monotonic(), []
+    try:
+        for batch in DataLoader(Slow(), num_workers=1, multiprocessing_context="fork"):
+            seen.append(batch.tolist())
+    except RuntimeError as error:
+        print("exit code -15" in str(error), seen == [[0], [1]], time.monotonic() - begun < 15)
+    stop.check()
+""")
+    assert out == ["True"] * 3
+
+
 @pytest.mark.parametrize("method", ["spawn", pytest.param("fork", marks=posix)])
 def test_tensors_and_modules_go_to_other_processes(method, tmp_path):
     (tmp_path / "job.py").write_text(
