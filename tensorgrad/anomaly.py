@@ -10,6 +10,7 @@ import numpy
 
 from tensorgrad.backend import backend_of
 from tensorgrad.errors import GraphError
+from tensorgrad.locks import lock
 from tensorgrad.mode import layer_path
 from tensorgrad.primitive import Primitive, observers
 from tensorgrad.primitive.saved import saved_arrays
@@ -17,7 +18,17 @@ from tensorgrad.saved import is_recorded
 from tensorgrad.storage import checksum
 from tensorgrad.tensor import Tensor
 
-_check_nan = True
+
+class _Setting:
+    """What a block, or the program around all blocks, wants."""
+
+    def __init__(self, on: bool, check_nan: bool) -> None:
+        self.on, self.check_nan = on, check_nan
+
+
+# The last one counts. A block takes its own away: another thread's may have been opened before it and end earlier.
+_settings = [_Setting(False, True)]
+_lock = lock()
 
 
 class set_detect_anomaly:
@@ -29,15 +40,19 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        global _check_nan
-        self._before = (is_anomaly_enabled(), _check_nan)
-        _switch(mode, check_nan)
+        self._setting = _settings[-1]
+        self._before = (self._setting.on, self._setting.check_nan)
+        self._set(mode, check_nan)
+
+    def _set(self, on: bool, check_nan: bool) -> None:
+        self._setting.on, self._setting.check_nan = on, check_nan
+        _apply()
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exception: Any) -> None:
-        _switch(*self._before)
+        self._set(*self._before)
 
 
 class detect_anomaly(set_detect_anomaly):
@@ -53,10 +68,16 @@ class detect_anomaly(set_detect_anomaly):
 
     def __init__(self, check_nan: bool = True) -> None:
         self._check_nan = check_nan
+        self._open: list[_Setting] = []
 
     def __enter__(self) -> None:
-        self._before = (is_anomaly_enabled(), _check_nan)
-        _switch(True, self._check_nan)
+        self._open.append(_Setting(True, self._check_nan))
+        _settings.append(self._open[-1])
+        _apply()
+
+    def __exit__(self, *exception: Any) -> None:
+        _settings.remove(self._open.pop())
+        _apply()
 
 
 def is_anomaly_enabled() -> bool:
@@ -66,16 +87,16 @@ def is_anomaly_enabled() -> bool:
 
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether backward refuses nan in anomaly mode."""
-    return _check_nan
+    return _settings[-1].check_nan
 
 
-def _switch(on: bool, check_nan: bool) -> None:
-    global _check_nan
-    _check_nan = check_nan
-    if on and _remember not in observers:
-        observers.append(_remember)
-    elif not on and _remember in observers:
-        observers.remove(_remember)
+def _apply() -> None:
+    with _lock:
+        on = _settings[-1].on
+        if on and _remember not in observers:
+            observers.append(_remember)
+        elif not on and _remember in observers:
+            observers.remove(_remember)
 
 
 def _remember(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -129,7 +150,7 @@ def explain_error(node: Primitive, error: Exception) -> None:
 
 def refuse_nan(node: Primitive, dz: Any, grads: tuple[Any, ...]) -> None:
     """Raise if a rule gave nan."""
-    if not _check_nan:
+    if not is_anomaly_check_nan_enabled():
         return
     for position, g in enumerate(grads):
         if g is None or node.parents[position] is None:

@@ -524,6 +524,20 @@ def test_anomaly_mode_in_threads_names_each_ones_own_layer():
     assert told == {**{n: {f"in layer '{n}'"} for n in range(4)}, 4: {"fine"}}
 
 
+def test_a_block_of_another_thread_that_ends_earlier_ends_no_other():
+    """Opened in turn, left out of turn: each takes away its own."""
+    first, second = detect_anomaly(), detect_anomaly(check_nan=False)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert tg.autograd.is_anomaly_enabled() and not tg.autograd.is_anomaly_check_nan_enabled()
+    with tg.autograd.set_detect_anomaly(False):
+        assert not tg.autograd.is_anomaly_enabled()
+    assert tg.autograd.is_anomaly_enabled()
+    second.__exit__(None, None, None)
+    assert not tg.autograd.is_anomaly_enabled() and tg.autograd.is_anomaly_check_nan_enabled()
+
+
 def test_anomaly_mode_in_a_double_backward_through_a_checkpoint():
     def part(x):
         return x**1.5  # the slope of its slope is not finite at 0
