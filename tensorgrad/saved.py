@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorgrad.backend import backend_of
-from tensorgrad.errors import OperandError, ShapeError
+from tensorgrad.errors import GraphError, OperandError, ShapeError
 from tensorgrad.locks import lock
 from tensorgrad.primitive import Deferred, Primitive, observers
 from tensorgrad.tensor import Tensor
@@ -38,13 +38,16 @@ def is_recorded(primitive: Primitive, outputs: tuple[Tensor, ...]) -> bool:
 class Packed:
     """One value as a user's function packed it."""
 
-    __slots__ = ("place", "shape", "unpack", "value")
+    __slots__ = ("noted", "place", "shape", "storage", "unpack", "value", "version")
 
     def __init__(self, x: Tensor) -> None:
         pack, self.unpack = _active.pairs[-1]
         self.shape = x.shape
         self.place = (x if x.node is None else x.node) if x.tracked else None  # on the tape
-        self.value = pack(Tensor(x.array))
+        self.storage = x.storage
+        self.version = self.storage.version
+        self.noted = self.storage.sum_of(x.array)
+        self.value = pack(x.detach())
 
     def get(self) -> Tensor:
         """The value again."""
@@ -53,6 +56,13 @@ class Packed:
             raise OperandError(f"saved_tensors_hooks: unpack returned a {type(x).__name__}; it must return a Tensor")
         if x.shape != self.shape:
             raise ShapeError(f"saved_tensors_hooks: unpack returned shape {x.shape}; packed was {self.shape}")
+        if x.extra is not None and x.extra.storage is self.storage:  # it was not copied, so it must be as it was
+            if self.storage.version != self.version or self.storage.changed_by_numpy(x.array, self.noted):
+                raise GraphError(
+                    f"saved_tensors_hooks: a value of shape {self.shape} was changed in place by "
+                    f"{self.storage.writer or 'NumPy'} since it was packed, and what pack returned is the same memory; copy it "
+                    "there, or change a .clone()"
+                )
         z = Tensor(x.array)
         z.tracked, z.node = self.place is not None, self.place
         return z
@@ -63,13 +73,14 @@ class _PackedValues(Deferred):
 
     __slots__ = ("values",)
 
-    def __init__(self, node: Primitive) -> None:
+    def __init__(self, node: Primitive, outputs: tuple[Tensor, ...]) -> None:
         self.values: list[Any] = []
         for position, value in zip(node.keeps, node.saved):
             if isinstance(value, Tensor):
                 self.values.append(Packed(value))
             elif position < 0 and value is not None and type(value) is not tuple:
-                self.values.append(Packed(Tensor(value)))
+                out = next((z for z in outputs if z.array is value), None)
+                self.values.append(Packed(Tensor(value) if out is None else out.detach()))  # cut off: the node holds it
             else:
                 self.values.append(value)
 
@@ -88,8 +99,9 @@ def _pack(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, 
     if not _active.pairs or not is_recorded(primitive, outputs) or type(primitive.saved) is not list:
         return
     if primitive.saved:
-        primitive.saved = _PackedValues(primitive)
+        primitive.saved = _PackedValues(primitive, outputs)
         if primitive.extra is not None:
+            primitive.extra.output_storage = None
             primitive.extra.versions.clear()  # what is unpacked is as it was packed, whatever was done in place since
 
 

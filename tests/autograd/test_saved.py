@@ -189,3 +189,40 @@ def test_unpacked_values_stand_where_they_stood():
     first.backward()
     assert first.tolist() == [2 * 3 * 5 + 3 * 9] and x.grad.tolist() == [2 * 5 + 6 * 3]
     assert constant.grad is None
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x * x, lambda x: x.exp(), lambda x: x.sin() * 2.0], ids=["x", "out", "sin"]
+)
+@pytest.mark.parametrize("how", ["in place", "through NumPy", "in pack"])
+def test_what_was_packed_as_it_is_must_not_change(function, how):
+    """A pack that returns its argument keeps the memory itself, whose changes count as always."""
+    x = tg.tensor([1.0, 2.0], requires_grad=True) * 1.0
+    if how == "through NumPy":
+        x.detach().numpy()
+    if how == "in pack":
+        pack = lambda x: x.mul_(3.0)  # noqa: E731
+    else:
+        pack = lambda x: x  # noqa: E731
+    with tg.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        y = function(x)
+    with tg.no_grad():
+        for z in (x, y):
+            if how == "in place":
+                z.mul_(3.0)
+            elif how == "through NumPy":
+                z.detach().numpy()[0] = 9.0
+    with pytest.raises(RuntimeError, match=r"saved_tensors_hooks: a value of shape \(2,\) was changed in place"):
+        y.sum().backward()
+
+
+def test_what_was_packed_as_a_copy_may_change():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with tg.autograd.graph.saved_tensors_hooks(lambda x: x.clone(), lambda x: x):
+        y = (x * x).exp()
+    kept = y.detach().clone()
+    with tg.no_grad():
+        x.zero_()
+        y.zero_()
+    y.sum().backward()
+    assert x.grad.tolist() == (tg.tensor([2.0, 4.0]) * kept).tolist()
