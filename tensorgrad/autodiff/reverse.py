@@ -148,7 +148,7 @@ def _special(node: Primitive, extra: NodeExtra, dz: Any, tensors: bool) -> Any:
             explain_error(node, error)
         raise
     if watched:
-        refuse_nan(node, dz, grads if type(grads) is tuple else (grads,))
+        refuse_nan(node, dz, grads if isinstance(grads, tuple) else (grads,))
     return grads
 
 

@@ -148,3 +148,18 @@ def test_switches():
     assert is_on()
     set_detect_anomaly(False)
     assert not is_on()
+
+
+def test_a_users_function_that_gives_nan_is_named():
+    class Bad(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            return x + y
+
+        @staticmethod
+        def backward(ctx, dz):
+            return dz * 1.0, dz * float("nan")
+
+    x, y = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    with tg.autograd.detect_anomaly(), pytest.raises(RuntimeError, match=r"the gradient of its input 1 holds nan"):
+        Bad.apply(x, y).sum().backward()
