@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorgrad.data import engine
 from tensorgrad.data.dataset import Batch
+from tensorgrad.dtypes import is_bfloat16
 from tensorgrad.errors import OperandError, ShapeError
 
 
@@ -77,7 +78,7 @@ def as_tensor(array: Any) -> Any:
         return array
     if isinstance(array, np.generic):
         array = np.asarray(array)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and not is_bfloat16(array.dtype):
         raise OperandError(f"default_collate: arrays of dtype {array.dtype} cannot become Tensors; use numbers")
     return engine.wrap(array)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,9 +52,12 @@ def find_origin(
             return f"{what} not finite already, before the step", name.rpartition(".")[0]
 
     found: list[tuple[str, str]] = []
+    here = threading.get_ident()
 
     def watch(primitive: Primitive, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
-        if not found and not all(_finite(z) for z in outputs):
+        if found or threading.get_ident() != here:  # other threads compute their own
+            return
+        if not all(_finite(z) for z in outputs):
             layer = layer_path(mode.scope)
             found.append(
                 (f"{primitive.name} in {f'layer {layer!r}' if layer else 'the loss, outside of all layers'}", layer)
@@ -80,7 +84,7 @@ def keep_batch(path: str | os.PathLike[str], batch: Mapping[str, Any]) -> str | 
     """Write what shows the failure; None where it cannot be written, which must not hide the failure itself."""
     try:
         files.save(batch, path)
-    except OSError:
+    except (OSError, TensorgradError):  # numbers that a file cannot hold, as bfloat16
         return None
     return os.fspath(path)
 

@@ -784,3 +784,13 @@ def test_batches_are_freed_as_they_are_used():
     finally:
         tracemalloc.stop()
     assert peak < 20 << 20  # 2 workers x 2 ahead, in samples and in batches; not 50
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 1}])
+def test_batches_of_bfloat16(workers):
+    data = TensorDataset(tensorgrad.ones(4, 2).to(tensorgrad.bfloat16), tensorgrad.arange(4))
+    batches = list(DataLoader(data, batch_size=2, **workers))
+    assert [(x.dtype, x.shape, y.tolist()) for x, y in batches] == [
+        (tensorgrad.bfloat16, (2, 2), [0, 1]),
+        (tensorgrad.bfloat16, (2, 2), [2, 3]),
+    ]

@@ -1,6 +1,7 @@
 """The training loop does what the same loop written out does, and its figures are what their names say."""
 
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -164,6 +165,29 @@ def test_a_batch_that_cannot_be_kept_hides_nothing(tmp_path):
     with pytest.raises(NonFiniteLoss, match="became nan") as caught:
         trainer.fit(DataLoader(points(), batch_size=25), 1)
     assert caught.value.batch is None
+
+
+def test_a_batch_of_numbers_that_no_file_holds_hides_nothing(tmp_path):
+    model, optimizer = make()
+    model.to(tg.bfloat16)
+    trainer = Trainer(model, lambda *_: tg.tensor(float("nan")), optimizer, failure=tmp_path / "batch.safetensors")
+    data = TensorDataset(tg.ones(4, 2).to(tg.bfloat16), tg.tensor([0, 1, 2, 0]))
+    with pytest.raises(NonFiniteLoss, match="became nan") as caught:
+        trainer.fit(DataLoader(data, batch_size=4), 1)
+    assert caught.value.batch is None and not list(tmp_path.iterdir())
+
+
+def test_what_another_thread_computes_is_not_where_it_came_from():
+    model, optimizer = make()
+
+    def loss(scores, labels):
+        other = threading.Thread(target=lambda: tg.zeros(1).log())
+        other.start()
+        other.join()
+        return (scores * 0.0).sqrt().sum() / 0.0
+
+    with pytest.raises(NonFiniteLoss, match="came out of divide in the loss"):
+        Trainer(model, loss, optimizer).fit(DataLoader(points(), batch_size=25), 1)
 
 
 def test_a_parameter_without_a_gradient_is_named():
