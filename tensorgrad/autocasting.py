@@ -236,7 +236,6 @@ class autocast:
         self.device = _device_type("autocast", device_type)
         self.cache_enabled = cache_enabled
         self._enabled = bool(enabled)
-        self._before: list[Any] = []
         if dtype is None:
             self.fast_dtype = get_autocast_dtype(self.device) if enabled or self.device != "cpu" else float16
         else:
@@ -257,7 +256,7 @@ class autocast:
         around = mode.autocast
         quiet = without_warnings()  # float16 overflows at 65504: that is for GradScaler, not for NumPy to tell
         quiet.__enter__()
-        self._before.append((around, quiet))
+        mode.regions.append([self, around, quiet])
         keeps = self.cache_enabled
         if keeps is None:
             keeps = True if around is None else around.keeps
@@ -271,8 +270,19 @@ class autocast:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        mode.autocast, quiet = self._before.pop()
-        OPEN.pop()
+        regions = mode.regions  # of this thread, each with what was on around it; see tensorgrad.mode
+        position = next((i for i in reversed(range(len(regions))) if regions[i][0] is self), None)
+        if position is None:
+            return  # entered in another thread, by a generator that is closed in this one
+        _, around, quiet = regions[position]
+        if position == len(regions) - 1 or kind not in (None, GeneratorExit):
+            mode.autocast = around
+            gone = regions[position:]
+        else:  # a generator is left out of turn: the region inside of it is still on, and gives back what was around this one
+            regions[position + 1][1] = around
+            gone = regions[position : position + 1]
+        del regions[position : position + len(gone)]
+        del OPEN[: len(gone)]
         quiet.__exit__(None, None, None)
 
     def __call__(self, function: _Function) -> _Function:

@@ -18,6 +18,7 @@ class Mode(threading.local):
 
     def __init__(self) -> None:
         self.blocks: list[tuple[Any, tuple[bool, bool]]] = []  # that are open, each with what was on around it
+        self.regions: list[list[Any]] = []  # of autocast, likewise
 
     recording = True
     inference = False

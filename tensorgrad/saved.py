@@ -138,7 +138,11 @@ class saved_tensors_hooks:
 
     def __exit__(self, *exception: Any) -> None:
         global _users
-        _active.pairs.pop()
+        pairs = _active.pairs
+        for position in reversed(range(len(pairs))):  # its own, though a generator was left out of turn
+            if pairs[position] is self._pair:
+                del pairs[position]
+                break
         with _lock:
             _users -= 1
             if not _users:

@@ -491,3 +491,46 @@ def test_gradients_as_in_pytorch():
     for name, (dtype, gradient) in theirs.items():
         assert ours[name][0] == dtype == "float32"
         numpy.testing.assert_allclose(ours[name][1], gradient, atol=0.02 * abs(gradient).max())
+
+
+def test_regions_that_are_left_out_of_turn_leave_nothing_on():
+    """A generator inside of a region, closed inside of another: each takes away its own."""
+
+    def within(dtype):
+        with tg.autocast("cpu", dtype=dtype):
+            yield
+
+    def product():
+        return (tg.ones(2, 2) @ tg.ones(2, 2)).dtype
+
+    generator = within(tg.bfloat16)
+    next(generator)
+    with tg.autocast("cpu", dtype=tg.float16):
+        generator.close()
+        assert product() == tg.float16
+    assert product() == tg.float32
+    generator = within(tg.bfloat16)
+    with pytest.raises(KeyError), tg.autocast("cpu", dtype=tg.float16):
+        next(generator)
+        raise KeyError
+    assert product() == tg.float32
+    generator.close()
+    assert product() == tg.float32
+
+
+def test_one_region_for_several_threads():
+    region, turns, found = tg.autocast("cpu", dtype=tg.bfloat16), threading.Barrier(2), {}
+
+    def work(number):
+        with tg.autocast("cpu", dtype=tg.float16, enabled=bool(number)):
+            turns.wait(10)
+            with region:
+                turns.wait(10)
+            found[number] = (tg.ones(2, 2) @ tg.ones(2, 2)).dtype
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == {0: tg.float32, 1: tg.float16}

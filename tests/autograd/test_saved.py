@@ -226,3 +226,22 @@ def test_what_was_packed_as_a_copy_may_change():
         y.zero_()
     y.sum().backward()
     assert x.grad.tolist() == (tg.tensor([2.0, 4.0]) * kept).tolist()
+
+
+def test_hooks_that_are_left_out_of_turn_take_away_their_own():
+    told = []
+
+    def hooks(name):
+        return saved_tensors_hooks(lambda x: told.append(name) or x, lambda x: x)
+
+    def within():
+        with hooks("inner"):
+            yield
+
+    x, generator = tg.ones(2, requires_grad=True), within()
+    next(generator)
+    with hooks("outer"):
+        generator.close()
+        x.exp()
+    x.exp()
+    assert told == ["outer"]
