@@ -85,9 +85,14 @@ class InnerProduct(Bilinear):
         return backend_of(dz).matmul(dz, w)
 
     def vjp_y(self, dz: Any, x: Any) -> Any:
-        backend = backend_of(dz)
-        rows = backend.reshape(dz, (-1, dz.shape[-1]))  # (..., m) -> (N, m)
-        return backend.matmul(_turned(rows), backend.reshape(x, (-1, x.shape[-1])))
+        matmul = backend_of(dz).matmul
+        rows = _rows(dz)
+        return matmul(_turned(rows), _rows(x))
+
+
+def _rows(x: Any) -> Any:
+    """(..., m) -> (N, m), where m may be 0 too"""
+    return backend_of(x).reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
 
 
 class InnerProductBias(Primitive):
@@ -120,10 +125,10 @@ class InnerProductBias(Primitive):
 
     def vjp(self, dz: Any, x: Any, w: Any) -> tuple[Any, Any, Any]:
         backend = backend_of(dz)
-        rows = backend.reshape(dz, (-1, dz.shape[-1]))  # (..., m) -> (N, m)
+        rows = _rows(dz)
         return (
             backend.matmul(dz, w) if self.needs(0) else None,
-            backend.matmul(_turned(rows), backend.reshape(x, (-1, x.shape[-1]))) if self.needs(1) else None,
+            backend.matmul(_turned(rows), _rows(x)) if self.needs(1) else None,
             backend.sum(rows, (0,), False) if self.needs(2) else None,
         )
 
