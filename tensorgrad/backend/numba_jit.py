@@ -8,11 +8,14 @@ It is compiled again when its own file changes, so a loop calls no loops of othe
 
 All loops let go of the interpreter's lock, so that threads run them side by side, and take (start, stop), the part of
 their first axis to work on. They check nothing: fast.py hands them contiguous arrays of shapes that go together.
+With TENSORGRAD_BOUNDSCHECK=1 in the environment, for who works on them, every index is checked, and one that is out of range
+raises IndexError; what is compiled then is kept under names of its own.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +24,9 @@ try:
     numba = importlib.import_module("numba")
 except ImportError:
     numba = None
+
+#: Whether every index into an array is checked.
+BOUNDS_CHECKED = os.environ.get("TENSORGRAD_BOUNDSCHECK", "0") == "1"
 
 Loop = TypeVar("Loop", bound=Callable[..., None])
 
@@ -44,6 +50,9 @@ def _compile(loop: Loop, freedom: set[str]) -> Loop:
     if numba is None:
         return loop
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": freedom}
+    if BOUNDS_CHECKED:
+        options["boundscheck"] = True
+        loop.__qualname__ += "_bounds_checked"  # the name in the cache
     try:
         return numba.njit(loop, cache=True, **options)
     except RuntimeError as error:
