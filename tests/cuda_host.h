@@ -21,6 +21,12 @@
 struct dim3 { int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+#ifdef __SANITIZE_ADDRESS__
+enum { STACK_BYTES = 1 << 17 };  // the sanitizer keeps memory around every variable
+#else
+enum { STACK_BYTES = 1 << 15 };
+#endif
+
 struct Fiber {
     ucontext_t context;
     std::vector<char> stack;
@@ -51,7 +57,7 @@ static void run_block_with_barriers() {
     if ((int)fibers.size() < count) fibers.resize(count);
     for (int t = 0; t < count; t++) {
         Fiber &fiber = fibers[t];
-        fiber.stack.resize(1 << 15);
+        fiber.stack.resize(STACK_BYTES);
         fiber.done = false;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();

@@ -2,7 +2,8 @@
 
 What is checked besides the numbers: that every argument has the type that the kernel declares, is contiguous and given by
 value or by address as CuPy would, and that no kernel writes beyond its arrays: each is copied into a larger piece of memory
-whose edges must stay as they are.
+whose edges must stay as they are. With TENSORGRAD_SANITIZE=1 the compiler's sanitizers watch besides (backend/test_sanitized.py): no
+kernel reads there either, nor beyond its shared memory, and nothing is computed that C++ leaves undefined.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ from tensorgrad.backend import cuda_kernels
 
 HOST = Path(__file__).with_name("cuda_host.h")
 EDGE = 256
+SANITIZE = os.environ.get("TENSORGRAD_SANITIZE") == "1"
+FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas"]
+SANITIZERS = [
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined,float-cast-overflow",
+    "-fno-sanitize-recover=all",
+]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 #: C's type of a pointer's target -> dtype; T and A are added by each source.
@@ -106,15 +115,14 @@ def _host_source(text: str) -> str:
 def library(text: str) -> ctypes.CDLL:
     """The source compiled for the processor; kept in the system's folder for temporary files under the name of its text."""
     assert COMPILER is not None
-    whole = _host_source(text)
-    name = hashlib.sha256((whole + HOST.read_text(encoding="utf-8")).encode()).hexdigest()[:24]
+    whole, flags = _host_source(text), [*FLAGS, *(SANITIZERS if SANITIZE else [])]
+    name = hashlib.sha256("".join([whole, HOST.read_text(encoding="utf-8"), *flags]).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"tensorgrad-cuda-on-host-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     built = folder / f"{name}.so"
     if not built.exists():
         code, fresh = folder / f"{name}-{os.getpid()}.cpp", folder / f"{name}-{os.getpid()}.so"
         code.write_text(whole, encoding="utf-8")
-        flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas"]
         command = [COMPILER, *flags, "-Werror", "-shared", "-fPIC", "-o", str(fresh), str(code)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -131,6 +139,14 @@ class Guarded:
         self.memory = numpy.full(values.nbytes + 2 * EDGE, 0xA5, numpy.uint8)
         self.memory[EDGE : EDGE + values.nbytes] = values.reshape(-1).view(numpy.uint8)
         self.address = self.memory.ctypes.data + EDGE
+        self.edges("poison")
+
+    def edges(self, what: str) -> None:
+        """Nobody may read or write them (poison), or all may (unpoison)."""
+        if SANITIZE:
+            change = getattr(ctypes.CDLL(None), f"__asan_{what}_memory_region")
+            for address in (self.address - EDGE, self.address + self.values.nbytes):
+                change(ctypes.c_void_p(address), ctypes.c_size_t(EDGE))
 
     def back(self, name: str) -> None:
         """The values into the array they came from."""
@@ -163,8 +179,12 @@ class SimulatedKernel:
         """At once, whether a stream captures or not."""
         given = list(zip(self.signature.parameters, arguments))
         guarded: dict[int, Guarded] = {}
-        passed = [self._passed(p, value, guarded) for p, value in given]
-        self.function(ctypes.c_int(blocks), ctypes.c_int(threads), *passed)
+        try:
+            passed = [self._passed(p, value, guarded) for p, value in given]
+            self.function(ctypes.c_int(blocks), ctypes.c_int(threads), *passed)
+        finally:
+            for piece in guarded.values():  # NumPy uses its memory again
+                piece.edges("unpoison")
         written = {id(v._values) for p, v in given if isinstance(v, standin.StandInArray) and not p.constant}
         for p, value in given:
             if isinstance(value, standin.StandInArray) and id(value._values) in written:
