@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bench_kernels, family, growth, operations, peers
+from benchmarks import bench_kernels, family, growth, leaks, operations, peers
 from benchmarks.duel import Failed, Result, Side, compare, contest, peak_memory
 from benchmarks.networks import CASES
 
@@ -301,6 +301,14 @@ def how_cost_grows(plan: Plan) -> Iterator[str]:
         growth.draw(found, HERE / "growth.png")
 
 
+def left_behind(plan: Plan) -> Iterator[str]:
+    """What is left behind by everything, with the garbage collector off; `python -m benchmarks.leaks` prints it alone"""
+    if plan.wants("left behind"):
+        for line in leaks.report("step of" if plan.quick else "", 10, 4 if plan.quick else 10):
+            print(line, flush=True)
+            yield line
+
+
 SECTIONS: dict[str, Callable[[Plan], Iterator[str]]] = {
     "networks": networks,
     "memory": memory,
@@ -312,6 +320,7 @@ SECTIONS: dict[str, Callable[[Plan], Iterator[str]]] = {
     "building": building,
     "picture": one_picture,
     "growth": how_cost_grows,
+    "leaks": left_behind,
 }
 
 
@@ -345,8 +354,9 @@ def _sections_of(path: Path) -> dict[str, list[str]]:
 
 
 def _text(report: dict[str, list[str]]) -> str:
-    """The whole report, the sections in the order of SECTIONS."""
+    """The whole report, the sections in the order of SECTIONS, and behind them those written by hand."""
     titles = [str(section.__doc__) for section in SECTIONS.values()]
+    titles += [title for title in report if title not in titles]
     lines = [*OPENING]
     for title in titles:
         if title in report:

@@ -129,14 +129,15 @@ def test_the_report_keeps_the_sections_that_are_not_measured_again(tmp_path, mon
     first = run.RESULTS.read_text(encoding="utf-8")
     assert "| tensorgrad | 250 |" in first and first.startswith("# Measured against PyTorch")
     run.RESULTS.write_text(
-        first + "\n## A chain of 1,000 small operations, forward and backward, on one thread\n\nkept\n"
+        first
+        + "\n## A chain of 1,000 small operations, forward and backward, on one thread\n\nkept\n\n## By hand\n\nnoted\n"
     )
     monkeypatch.setattr(run, "import_seconds", lambda package: 0.5)
     run.main()
     second = run.RESULTS.read_text(encoding="utf-8")
     assert "| tensorgrad | 500 |" in second and "250" not in second
     assert second.index("kept") < second.index("| tensorgrad | 500 |")  # in the order of the sections
-    assert len(re.findall("^## ", second, re.MULTILINE)) == 2
+    assert len(re.findall("^## ", second, re.MULTILINE)) == 3 and second.endswith("## By hand\n\nnoted\n")
     monkeypatch.setattr(sys, "argv", ["run", "--sections", "imports", "--quick"])
     run.main()
     assert run.RESULTS.read_text(encoding="utf-8") == second
