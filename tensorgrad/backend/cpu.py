@@ -76,6 +76,18 @@ _largest: Any = numpy.maximum.reduce
 _smallest: Any = numpy.minimum.reduce
 
 
+#: Before NumPy 2.1 DLPack said nothing of who may write, and NumPy let nobody.
+READS_ONLY = numpy.lib.NumpyVersion(numpy.__version__) < "2.1.0"
+
+
+class _Writable:
+    """What numpy.asarray makes an array from that has the memory of x and may be written to; it keeps x alive."""
+
+    def __init__(self, x: numpy.ndarray) -> None:
+        self.x = x
+        self.__array_interface__ = {**x.__array_interface__, "data": (x.ctypes.data, False)}
+
+
 class CPUBackend(
     NumpyConvolutionKernels,
     NumpyPoolingKernels,
@@ -209,6 +221,10 @@ class CPUBackend(
 
     def to_host(self, x: Any) -> numpy.ndarray:
         return x
+
+    def from_dlpack(self, x: Any) -> Any:
+        z = super().from_dlpack(x)
+        return numpy.asarray(_Writable(z)) if READS_ONLY else z
 
 
 CPU = CPUBackend(numpy)
