@@ -10,12 +10,15 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import models, nn
+from tensorgrad.backend import compiled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="`resource` is POSIX")
 
 
 def make_step(size=8):
     """A training step of ResNet-20 on two pictures of a few pixels: its depth is what matters here."""
+    if compiled.numba_works():  # threads of the team would compile their loop during the steps, where no cache has it
+        assert compiled.part("numba_team").serve.address
     tg.manual_seed(0)
     model = models.resnet20()
     optimizer = tg.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
@@ -76,14 +79,14 @@ def arrays_grown(step, steps):
 
 def test_steps_of_resnet_leave_nothing():
     step = make_step()
-    assert grown(step, 3, 20)[0] < 20  # objects: less than one a step
+    assert grown(step, 3, 30)[0] < 20  # objects: less than one a step, even if ten of earlier tests go meanwhile
     assert arrays_grown(step, 3) < 100  # bytes: less than the smallest activation
 
 
 def test_a_leak_would_be_seen():
     kept = []
     step = lambda: kept.append([np.zeros(300)]) or 0.0  # noqa: E731
-    assert grown(step, 3, 20)[0] >= 20
+    assert grown(step, 3, 30)[0] >= 20
     assert arrays_grown(step, 3) >= 3 * 2400
 
 
