@@ -48,7 +48,7 @@ def run(example, *options):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,  # of what hangs; where many programs run and no kernel is compiled yet, minutes pass
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -586,17 +586,16 @@ def test_a_worker_that_dies_is_noticed_though_its_child_holds_the_pipe(tmp_path)
     def misbehave(index):
         child = os.fork()
         if child == 0:
-            time.sleep(30)
+            time.sleep(600)
             os._exit(0)
         (tmp_path / "child").write_text(str(child))
         os.kill(os.getpid(), signal.SIGKILL)
 
     data = Items(20, lambda index: misbehave(index) if index == 2 else index)
-    begun = time.monotonic()
     try:
         with pytest.raises(RuntimeError, match="exit code -9, at batch 2"):
             list(DataLoader(data, num_workers=1, multiprocessing_context="fork"))
-        assert time.monotonic() - begun < 20
+        os.kill(int((tmp_path / "child").read_text()), 0)  # it lives: nobody has waited for its end
     finally:
         os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
