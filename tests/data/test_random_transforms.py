@@ -25,7 +25,8 @@ def pixels(channels=3, height=12, width=10, seed=0):
 
 
 def pillow(image):
-    return pytest.importorskip("PIL.Image").fromarray(image.transpose(1, 2, 0))
+    image_module = pytest.importorskip("PIL.Image", reason="Pillow is not installed: the extra io")
+    return image_module.fromarray(image.transpose(1, 2, 0))
 
 
 # every transform of one image that gives an image, with settings under which it does something
@@ -285,6 +286,7 @@ def test_tensors_with_history_or_elsewhere_are_refused():
 
 
 def test_pillow_to_pillow():
+    pytest.importorskip("PIL.Image", reason="Pillow is not installed: the extra io")
     image = pixels()
     picture = T.ToPILImage()(tensor(image))
     np.testing.assert_array_equal(T.PILToTensor()(picture).numpy(), image)
