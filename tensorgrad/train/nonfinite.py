@@ -84,7 +84,7 @@ def keep_batch(path: str | os.PathLike[str], batch: Mapping[str, Any]) -> str | 
     """Write what shows the failure; None where it cannot be written, which must not hide the failure itself."""
     try:
         files.save(batch, path)
-    except (OSError, TensorgradError):  # numbers that a file cannot hold, as bfloat16
+    except (OSError, TensorgradError):  # or a file cannot hold it
         return None
     return os.fspath(path)
 
