@@ -469,3 +469,24 @@ def test_a_view_of_a_base_that_lies_in_another_order_is_written(device):
     (first,) = grad((z * z).sum(), x, create_graph=True)
     assert first.tolist() == [[2, 400], [600, 8], [10, 12]]
     assert grad(first.sum(), x)[0].tolist() == [[2, 200], [200, 2], [2, 2]]
+
+
+def test_a_part_of_what_is_expanded_is_written_where_each_value_stands_once():
+    """NumPy makes what is broadcast read-only, and every part of it."""
+    x = tg.ones(3, 4)
+    x.expand(2, 3, 4)[1].mul_(5)
+    assert x.tolist() == [[5.0] * 4] * 3
+    y = tg.ones(3, 4, requires_grad=True) * 1
+    for write in (lambda: y.expand(2, 3, 4)[0][1].zero_(), lambda: x.expand(2, 3, 4)[0].copy_(y)):
+        with pytest.raises(GraphError, match=r"copy_: .* write into what was expanded"):
+            write()
+    with pytest.raises(GraphError, match="share one place in memory"):
+        x.expand(2, 3, 4).zero_()
+
+
+def test_memory_that_is_read_only_is_not_written():
+    values = np.ones(3)
+    values.flags.writeable = False
+    for x in (tg.Tensor(values), tg.Tensor(values)[:2], tg.Tensor(np.frombuffer(bytes(8), np.float32))):
+        with pytest.raises(GraphError, match=r"add_: .* looks at memory that is read-only; use a .clone"):
+            x.add_(1)

@@ -49,7 +49,7 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
         z = clone(z)  # x shall come from the leaf z, not become one
     recorded = _has_history(z) or _has_history(x)
     base = _root(x)
-    check_writable(x, operation)
+    check_writable(x, operation, recorded)
     storage = x.storage
     value = z.array
     if backend_of(value).may_share_memory(value, x.array):  # CuPy, unlike NumPy, does not look out for an overlap
@@ -70,8 +70,8 @@ def assign(x: Tensor, z: Tensor, operation: str) -> None:
     refresh_views(base)
 
 
-def check_writable(x: Tensor, operation: str) -> None:
-    """Refuse to change leaves that backward needs, and memory that shows one value in several places."""
+def check_writable(x: Tensor, operation: str, recorded: bool = False) -> None:
+    """Refuse to change leaves that backward needs, memory that shows one value in several places, and what is read-only."""
     if mode.recording:
         for leaf, what in ((x, "a leaf Tensor"), (_root(x), "a view of a leaf Tensor")):
             if leaf.tracked and (leaf.node is None or isinstance(leaf.node, Tensor)):
@@ -79,6 +79,8 @@ def check_writable(x: Tensor, operation: str) -> None:
                     f"{operation}: {what} that requires grad cannot be changed in place while recording; do it under no_grad(), "
                     "or change a .clone()"
                 )
+    if not getattr(x.array.flags, "writeable", True):
+        _allow_writing(x, operation, recorded)
     if x.array.flags.c_contiguous:
         return
     reach = 0  # from the innermost dimension outward, each step must lead beyond all that lies inside
@@ -88,6 +90,20 @@ def check_writable(x: Tensor, operation: str) -> None:
                 f"{operation}: several values of this Tensor of shape {x.shape} share one place in memory; use a .clone()"
             )
         reach += (n - 1) * stride
+
+
+def _allow_writing(x: Tensor, operation: str, recorded: bool) -> None:
+    """NumPy makes what is broadcast read-only, and every part of it, which may show each value once all the same."""
+    if not _root(x).array.flags.writeable:
+        raise GraphError(
+            f"{operation}: this Tensor of shape {x.shape} looks at memory that is read-only; use a .clone()"
+        )
+    if recorded:
+        raise GraphError(
+            f"{operation}: this Tensor of shape {x.shape} is a part of one that was expanded, and writing into it is not "
+            "recorded; write into what was expanded, or use a .clone()"
+        )
+    x.array.flags.writeable = True
 
 
 def take_place(x: Tensor, z: Tensor) -> None:
