@@ -132,11 +132,14 @@ def pieces_made() -> int:
 
 
 def compiled_kernels_take_all() -> None:
-    """Arrays of any size go to compiled kernels, as far as they compute them at all."""
+    """Arrays of two numbers and more go to compiled kernels, as far as they compute them at all.
+
+    A single number may be a scalar of NumPy's, which has no address; kernels never meet one, as they begin at 64 numbers.
+    """
     from tensorgrad.backend import compiled, fast, fast_lines
 
-    compiled.FAST_ELEMENTS = fast.LARGE = fast.ALONE_IN_BLAS = fast_lines.FEWEST = 0
-    fast.FEWEST = dict.fromkeys(fast.FEWEST, 0)
+    compiled.FAST_ELEMENTS = fast.LARGE = fast.ALONE_IN_BLAS = fast_lines.FEWEST = 2
+    fast.FEWEST = dict.fromkeys(fast.FEWEST, 2)
 
 
 def install(side: str, notes: Notes) -> None:

@@ -177,24 +177,24 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 def _multiplied(xs: Sequence[Tensor]) -> Tensor:
     """By the cheapest order (Cormen et al., Introduction to Algorithms, 15.2)."""
     sizes = [x.array.shape[0] for x in xs] + [xs[-1].array.shape[1]]
+    # (start, stop) -> the number of multiplications for xs[start:stop], and before which factor to cut
+    best = {(start, start + 1): (0, start) for start in range(len(xs))}
+    for length in range(2, len(xs) + 1):
+        for start in range(len(xs) - length + 1):
+            stop = start + length
+            best[start, stop] = min(
+                (best[start, cut][0] + best[cut, stop][0] + sizes[start] * sizes[cut] * sizes[stop], cut)
+                for cut in range(start + 1, stop)
+            )
+    return _product(xs, best, 0, len(xs))
 
-    @functools.cache
-    def best(start: int, stop: int) -> tuple[int, int]:
-        """The number of multiplications for xs[start:stop], and before which factor to cut."""
-        if stop - start == 1:
-            return 0, start
-        return min(
-            (best(start, cut)[0] + best(cut, stop)[0] + sizes[start] * sizes[cut] * sizes[stop], cut)
-            for cut in range(start + 1, stop)
-        )
 
-    def product(start: int, stop: int) -> Tensor:
-        if stop - start == 1:
-            return xs[start]
-        cut = best(start, stop)[1]
-        return mm(product(start, cut), product(cut, stop))
-
-    return product(0, len(xs))
+def _product(xs: Sequence[Tensor], best: dict[tuple[int, int], tuple[int, int]], start: int, stop: int) -> Tensor:
+    """The product of xs[start:stop]. A function within another that calls itself would hold xs until the garbage is collected."""
+    if stop - start == 1:
+        return xs[start]
+    cut = best[start, stop][1]
+    return mm(_product(xs, best, start, cut), _product(xs, best, cut, stop))
 
 
 @under_autocast
