@@ -190,27 +190,40 @@ def _tensors(*arrays: Any) -> list[Any]:
     return [tg.tensor(x) for x in arrays]
 
 
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return tempfile.TemporaryDirectory()
+
+
 def files() -> Iterator[Subject]:
     """Saving and loading."""
     import tensorgrad as tg
     from tensorgrad import models
 
     model = models.lenet5()
-    with tempfile.TemporaryDirectory() as folder:
-        for ending in ("safetensors", "npz", "pt"):
-            path = Path(folder) / f"weights.{ending}"
+    folder = _folder().name
+    for ending in ("safetensors", "npz", "pt"):
+        path = Path(folder) / f"weights.{ending}"
 
-            def run(path: Any = path) -> None:
-                tg.save(model.state_dict(), path)
-                model.load_state_dict(tg.load(path))
+        def run(path: Any = path) -> None:
+            tg.save(model.state_dict(), path)
+            model.load_state_dict(tg.load(path, map_location="cpu"))
 
-            def refused(path: Any = path) -> None:
-                damaged = path.with_name(f"damaged.{path.name}")
-                damaged.write_bytes(path.read_bytes()[:-100])
-                try:
-                    tg.load(damaged)
-                except tg.errors.TensorgradError:
-                    return
+        def refused(path: Any = path) -> None:
+            damaged = path.with_name(f"damaged.{path.name}")
+            damaged.write_bytes(path.read_bytes()[:-100])
+            try:
+                tg.load(damaged)
+            except tg.errors.TensorgradError:
+                return
 
-            yield f"saving and loading .{ending}", run
-            yield f"a damaged .{ending}", refused
+        yield f"saving and loading .{ending}", run
+        yield f"a damaged .{ending}", refused
+    nested = Path(folder) / "nested.safetensors"
+
+    def kept(path: Any = nested) -> None:
+        tg.save({"epochs": [1, (2.5, "three")], "weights": [tg.ones(3), {"more": tg.zeros(2)}]}, path)
+        tg.load(path, map_location="cpu")
+
+    yield "saving and loading nested values", kept

@@ -263,3 +263,5 @@ def moved(value: Any, device: Any) -> Any:
         raise CheckpointError(
             "load: the value is nested too deep to move its Tensors; leave map_location out"
         ) from error
+    finally:
+        visit = None  # type: ignore[assignment]  # it calls itself, a circle that would hold the values

@@ -191,3 +191,5 @@ def nest(skeleton: Any, arrays: Mapping[str, numpy.ndarray], origin: str) -> Any
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"load: how {origin} is nested makes no sense ({error}); it is damaged") from error
+    finally:
+        visit = None  # type: ignore[assignment]  # it calls itself, a circle that would hold the values
