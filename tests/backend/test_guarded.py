@@ -30,6 +30,7 @@ REGISTERS = {
     "backend/test_registers.py": "not other_processors",
     "backend/test_curves.py": "not few_numbers and not small_arrays",
     "backend/test_lines.py": "",
+    "backend/test_rows.py": "",
     "backend/test_prelu.py": "",
     "backend/test_update.py": "not transposed-float64",
     "backend/test_odd_sizes.py": "",
