@@ -63,7 +63,7 @@ GROUPS = {
     "matmul": Group("ops/matmul", "matmul products", f"{OPERATIONS} ops/test_matmul"),
     "convolution": Group("ops/convolution", "convolution", "nn/test_spatial"),
     "norms": Group(
-        "nn/normalization ops/normalization", "normalization", "nn/test_normalization nn/test_layers nn/test_chain"
+        "nn/normalization ops/normalization", "normalization", "nn/test_norm_layers nn/test_layers nn/test_chain"
     ),
     "optim": Group(
         "optim/optimizer optim/sgd optim/adam", "", "optim/test_optimizers optim/test_optim_against_pytorch"
