@@ -73,18 +73,16 @@ def run_backward(
                     grads = node.vjp(_as_tensors(dz), *saved_tensors(node))
                 else:
                     grads = node.vjp(dz, *saved_arrays(node))
-                shared = dz
+                lent = type(grads) is Lent
                 if type(grads) is not tuple:
-                    if type(grads) is Lent:
-                        shared = Lent
-                    grads = tuple(grads) if shared is Lent else (grads,)
+                    grads = tuple(grads) if lent else (grads,)
                 if node.broadcasts and node.shapes is not None:
                     grads = [g if g is None or s is None else sum_to(g, s) for g, s in zip(grads, node.shapes)]
                 if freed is not None and (node.saved or node.state):  # who keeps nothing can go backward again
                     node.saved = freed
                     if node.state:
                         node.free(freed)
-                send(node.parents, grads, shared)
+                send(node.parents, grads, Lent if lent else dz)
             for place, dz in pending.items():  # the leaves
                 if isinstance(place, Tensor) and place.extra is not None and place.extra.hooks:
                     dz = _own(run_hooks(place.extra.hooks, dz, create_graph))  # the hooks may keep theirs
