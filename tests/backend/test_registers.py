@@ -159,6 +159,7 @@ THIN = {
     "gaps": Layer((16, 2, 12, 11), (5, 2, 3, 3), padding=(2, 2, 2, 2), dilation=(2, 3)),
     "stride and gaps": Layer((16, 2, 12, 11), (5, 2, 3, 3), (2, 1), (2, 1, 0, 2), (2, 2)),
     "points": Layer((16, 5, 4, 3), (7, 5, 1, 1)),
+    "a feature left over": Layer((16, 2, 8, 7), (7, 2, 5, 5)),
     "windows of seven": Layer((16, 1, 8, 9), (2, 1, 7, 7), padding=(3, 3, 3, 3)),
 }
 

@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # benchmarks/ is no part of the package
 from benchmarks import leaks
 
-#: Of every kind of thing one, run by default; slow: everything.
+#: Of every kind of thing one, run by default; slow: many of everything.
 SOME = (
     "Matmul-matrices",
     "layer BatchNorm2d",
@@ -83,7 +83,8 @@ def test_some_of_everything_leaves_nothing():
 
 @pytest.mark.slow
 def test_nothing_leaves_anything():
-    found = list(leaks.measure())
-    assert len(found) > 4000
+    """Of 18,500 things every thirteenth, of every kind and direction; `python -m benchmarks.leaks` counts all, in half an hour."""
+    found = list(leaks.measure(share=13))
+    assert len(found) > 1300
     grown = [left for left in found if left.grows]
     assert not grown, "\n".join(leaks.table(grown, 0))
