@@ -25,9 +25,8 @@ MAX_PIXELS = 1 << 26  # 67 million, 200 MB in colour
 ROOM = 1 << 22
 PIXELS_PER_BYTE = 32
 MAX_SCANS = 100  # of a JPEG, each of which goes over all the pixels again; a progressive one has ten or so
-MAX_FIELD = (
-    1 << 16
-)  # numbers in a field of a TIFF: of its strips or tiles, say, each of which takes Pillow memory and time
+# numbers in a field of a TIFF: of its strips or tiles, say, each of which takes Pillow memory and time
+MAX_FIELD = 1 << 16
 MAX_FILE_BYTES = 64 << 20
 _CHUNK = 1 << 20
 # the ways in which zipfile fails on archives that are damaged, or made to fail it
