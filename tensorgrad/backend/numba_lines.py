@@ -34,9 +34,13 @@ if numba is not None:
     PIECE = 4 * LANES * CHAIN
 
 
-@ordered_kernel
-def sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
-    """z (lines, pieces) = the sums of x (lines, n) over pieces of PIECE numbers, the last of a line shorter. Items: pieces."""
+@ordered_inline
+def _with(total, x, squared):  # type: ignore[no-untyped-def]
+    return fma(x, x, total) if squared else total + x
+
+
+@ordered_inline
+def _add_up_pieces(a, start, stop, squared):  # type: ignore[no-untyped-def]
     n, pieces = arg(a, 2), arg(a, 3)
     for item in range(start, stop):
         line, piece = item // pieces, item % pieces
@@ -45,34 +49,24 @@ def sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
         whole = count - count % (4 * LANES)
         one, two, three, four = fill(0.0), fill(0.0), fill(0.0), fill(0.0)
         for c in range(0, whole, 4 * LANES):
-            one = one + ld(x + c * 4)
-            two = two + ld(x + c * 4 + WIDTH)
-            three = three + ld(x + c * 4 + 2 * WIDTH)
-            four = four + ld(x + c * 4 + 3 * WIDTH)
+            one, two = _with(one, ld(x + c * 4), squared), _with(two, ld(x + c * 4 + WIDTH), squared)
+            three = _with(three, ld(x + c * 4 + 2 * WIDTH), squared)
+            four = _with(four, ld(x + c * 4 + 3 * WIDTH), squared)
         for c in range(whole, count, LANES):
-            one = one + ld_up_to(x + c * 4, count - c)
+            one = _with(one, ld_up_to(x + c * 4, count - c), squared)
         st_first(arg(a, 1) + item * 4, total_of((one + two) + (three + four)), 1)
+
+
+@ordered_kernel
+def sums(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
+    """z (lines, pieces) = the sums of x (lines, n) over pieces of PIECE numbers, the last of a line shorter. Items: pieces."""
+    _add_up_pieces(a, start, stop, False)
 
 
 @ordered_kernel
 def sums_of_squares(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """`sums` of x^2. Items: pieces."""
-    n, pieces = arg(a, 2), arg(a, 3)
-    for item in range(start, stop):
-        line, piece = item // pieces, item % pieces
-        x = arg(a, 0) + (line * n + piece * PIECE) * 4
-        count = min(n - piece * PIECE, PIECE)
-        whole = count - count % (4 * LANES)
-        one, two, three, four = fill(0.0), fill(0.0), fill(0.0), fill(0.0)
-        for c in range(0, whole, 4 * LANES):
-            v, w = ld(x + c * 4), ld(x + c * 4 + WIDTH)
-            one, two = fma(v, v, one), fma(w, w, two)
-            v, w = ld(x + c * 4 + 2 * WIDTH), ld(x + c * 4 + 3 * WIDTH)
-            three, four = fma(v, v, three), fma(w, w, four)
-        for c in range(whole, count, LANES):
-            v = ld_up_to(x + c * 4, count - c)
-            one = fma(v, v, one)
-        st_first(arg(a, 1) + item * 4, total_of((one + two) + (three + four)), 1)
+    _add_up_pieces(a, start, stop, True)
 
 
 @inline
