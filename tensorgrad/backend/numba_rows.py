@@ -192,36 +192,53 @@ def shifted(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
             st_up_to(result + c * 4, ld_up_to(row + c * 4, left) + ld(shift + c * 4), left)
 
 
+@ordered_inline
+def _taken(d, deviation, slope, height, positive):  # type: ignore[no-untyped-def]
+    return where_positive(fma(deviation, slope, height), d) if positive else d
+
+
+@ordered_inline
+def _add_products(dz, x, rows, line, channels, width, mean, scale, shift, sums, positive):  # type: ignore[no-untyped-def]
+    """The sums of dz and of dz * (x - mean) over `rows` rows, to memory of whole registers, one line behind the other.
+
+    If `positive`, of the dz where (x - mean) * scale + shift is positive.
+    """
+    along = sums + width * 4
+    _clear(sums, 2 * width)
+    whole = rows // 4 * 4
+    for r in range(0, whole, 4):
+        for c in range(0, channels, LANES):
+            at, left, centre = c * 4, channels - c, ld(mean + c * 4)
+            slope, height = ld(scale + at), ld(shift + at)
+            of_x, of_dz = x + r * line + at, dz + r * line + at
+            one, two = ld_up_to(of_x, left) - centre, ld_up_to(of_x + line, left) - centre
+            three, four = ld_up_to(of_x + 2 * line, left) - centre, ld_up_to(of_x + 3 * line, left) - centre
+            d = _taken(ld_up_to(of_dz, left), one, slope, height, positive)
+            e = _taken(ld_up_to(of_dz + line, left), two, slope, height, positive)
+            f = _taken(ld_up_to(of_dz + 2 * line, left), three, slope, height, positive)
+            g = _taken(ld_up_to(of_dz + 3 * line, left), four, slope, height, positive)
+            st(sums + at, ld(sums + at) + ((d + e) + (f + g)))
+            st(along + at, ld(along + at) + (fma(d, one, e * two) + fma(f, three, g * four)))
+    for r in range(whole, rows):
+        for c in range(0, channels, LANES):
+            at, place, left = c * 4, r * line + c * 4, channels - c
+            one = ld_up_to(x + place, left) - ld(mean + at)
+            d = _taken(ld_up_to(dz + place, left), one, ld(scale + at), ld(shift + at), positive)
+            st(sums + at, ld(sums + at) + d)
+            st(along + at, fma(d, one, ld(along + at)))
+
+
 @ordered_kernel
 def products(a, start, stop, thread, part):  # type: ignore[no-untyped-def]
     """The sums of dz and of dz * (x - mean), each (parts, C), float64, over this part's rows. Items: rows."""
     dz, x, channels, mean, width = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 6)
     total, along = arg(a, 4) + part * channels * 8, arg(a, 5) + part * channels * 8
-    sums = arg(a, 7) + thread * 2 * width * 4
-    of_products, line = sums + width * 4, channels * 4
+    sums, line = arg(a, 7) + thread * 2 * width * 4, channels * 4
     for first in range(start, stop, BLOCK):
-        last = min(stop, first + BLOCK)
-        whole = first + (last - first) // 4 * 4
-        _clear(sums, 2 * width)
-        for r in range(first, whole, 4):
-            for c in range(0, channels, LANES):
-                at, left, centre = c * 4, channels - c, ld(mean + c * 4)
-                of_x, of_dz = x + r * line + at, dz + r * line + at
-                d, e = ld_up_to(of_dz, left), ld_up_to(of_dz + line, left)
-                f, g = ld_up_to(of_dz + 2 * line, left), ld_up_to(of_dz + 3 * line, left)
-                one, two = ld_up_to(of_x, left) - centre, ld_up_to(of_x + line, left) - centre
-                three, four = ld_up_to(of_x + 2 * line, left) - centre, ld_up_to(of_x + 3 * line, left) - centre
-                st(sums + at, ld(sums + at) + ((d + e) + (f + g)))
-                some = fma(d, one, e * two) + fma(f, three, g * four)
-                st(of_products + at, ld(of_products + at) + some)
-        for r in range(whole, last):
-            for c in range(0, channels, LANES):
-                at, place, left = c * 4, r * line + c * 4, channels - c
-                d, one = ld_up_to(dz + place, left), ld_up_to(x + place, left) - ld(mean + at)
-                st(sums + at, ld(sums + at) + d)
-                st(of_products + at, fma(d, one, ld(of_products + at)))
+        at, count = first * line, min(BLOCK, stop - first)
+        _add_products(dz + at, x + at, count, line, channels, width, mean, mean, mean, sums, False)
         _add_to_doubles(sums, channels, first > start, total)
-        _add_to_doubles(of_products, channels, first > start, along)
+        _add_to_doubles(sums + width * 4, channels, first > start, along)
 
 
 @kernel
@@ -293,35 +310,12 @@ def products_where_positive(a, start, stop, thread, part):  # type: ignore[no-un
     """`products` of the dz where y = (x - mean) * scale + shift is positive. Items: rows."""
     dz, x, channels, mean, scale, shift = arg(a, 0), arg(a, 1), arg(a, 2), arg(a, 3), arg(a, 4), arg(a, 5)
     total, along, width = arg(a, 6) + part * channels * 8, arg(a, 7) + part * channels * 8, arg(a, 8)
-    sums = arg(a, 9) + thread * 2 * width * 4
-    of_products, line = sums + width * 4, channels * 4
+    sums, line = arg(a, 9) + thread * 2 * width * 4, channels * 4
     for first in range(start, stop, BLOCK):
-        last = min(stop, first + BLOCK)
-        whole = first + (last - first) // 4 * 4
-        _clear(sums, 2 * width)
-        for r in range(first, whole, 4):
-            for c in range(0, channels, LANES):
-                at, left, centre = c * 4, channels - c, ld(mean + c * 4)
-                slope, height = ld(scale + at), ld(shift + at)
-                of_x, of_dz = x + r * line + at, dz + r * line + at
-                one, two = ld_up_to(of_x, left) - centre, ld_up_to(of_x + line, left) - centre
-                three, four = ld_up_to(of_x + 2 * line, left) - centre, ld_up_to(of_x + 3 * line, left) - centre
-                d = where_positive(fma(one, slope, height), ld_up_to(of_dz, left))
-                e = where_positive(fma(two, slope, height), ld_up_to(of_dz + line, left))
-                f = where_positive(fma(three, slope, height), ld_up_to(of_dz + 2 * line, left))
-                g = where_positive(fma(four, slope, height), ld_up_to(of_dz + 3 * line, left))
-                st(sums + at, ld(sums + at) + ((d + e) + (f + g)))
-                some = fma(d, one, e * two) + fma(f, three, g * four)
-                st(of_products + at, ld(of_products + at) + some)
-        for r in range(whole, last):
-            for c in range(0, channels, LANES):
-                at, place, left = c * 4, r * line + c * 4, channels - c
-                one = ld_up_to(x + place, left) - ld(mean + at)
-                d = where_positive(fma(one, ld(scale + at), ld(shift + at)), ld_up_to(dz + place, left))
-                st(sums + at, ld(sums + at) + d)
-                st(of_products + at, fma(d, one, ld(of_products + at)))
+        at, count = first * line, min(BLOCK, stop - first)
+        _add_products(dz + at, x + at, count, line, channels, width, mean, scale, shift, sums, True)
         _add_to_doubles(sums, channels, first > start, total)
-        _add_to_doubles(of_products, channels, first > start, along)
+        _add_to_doubles(sums + width * 4, channels, first > start, along)
 
 
 @kernel
