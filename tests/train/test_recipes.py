@@ -26,7 +26,11 @@ def test_the_median_of_five_seeds_on_the_digits(tmp_path):
         ("lenet5", "mnist", 0.9905),
         ("lenet5_original", "mnist", 0.99),
         ("lenet5", "fashion-mnist", 0.90),
-        ("small_cnn", "mnist", 0.996),
+        (
+            "small_cnn",
+            "mnist",
+            0.995,
+        ),  # two seeds: 0.9966, 0.9965 (docs/results.md); less, as rounding moves it by some images
         ("small_cnn", "fashion-mnist", 0.925),
     ],
 )
