@@ -1,6 +1,6 @@
 """Copies in the order of the dimensions, of values that have another in memory: matrices on their side, turned round by registers.
 
-NumPy copies number by number where the last dimension does not lie side by side, two to fifteen times slower.
+NumPy copies number by number where the last dimension does not lie side by side, two to seventeen times slower.
 """
 
 from __future__ import annotations
